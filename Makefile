@@ -1,0 +1,42 @@
+# Two commands: `make run` and `make test`. Each sets up what it needs in .venv by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+
+.PHONY: run test test-slow check bench-speed clean
+.DELETE_ON_ERROR:
+
+run: .venv/.core-ready
+	$(BIN)/excise bench --out results
+
+test: .venv/.dev-ready
+	$(BIN)/python -m pytest
+
+test-slow: .venv/.dev-ready
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/.dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench-speed: .venv/.dev-ready
+	$(BIN)/python benchmarks/capture.py
+
+clean:
+	rm -rf .venv results
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Excise needs Python 3.11 or newer; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+
+.venv/.core-ready: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing Excise into .venv (PyTorch is the large part)..."
+	$(PIP) -e .
+	@touch $@
+
+.venv/.dev-ready: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing Excise and its test tools into .venv..."
+	$(PIP) -e '.[dev]'
+	@touch $@ .venv/.core-ready

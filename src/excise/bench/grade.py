@@ -1,0 +1,145 @@
+"""The score of an eraser on a concept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from excise.erasers import all_erasers
+from excise.measures.edit import ROW_CAP, checked_apply, row_dependence, squared_edit
+from excise.measures.leakage import chance, folded_accuracy
+from excise.probes import all_probes
+from excise.stats.bootstrap import Interval, interval, resampled_means
+from excise.stats.splits import N_ROTATIONS, rotations
+from excise.types import ConceptData, Eraser, Probe
+
+
+@dataclass(frozen=True, eq=False)
+class Grade:
+    """What probes read of one concept after one eraser. Arrays have one entry a row; every row is tested once.
+
+    Attributes:
+        eraser, settings: what was graded.
+        chance: accuracy of always naming the commonest class.
+        n_fit, n_probe, n_test: rows of the three parts in the first rotation.
+        correct: for each probe, whether it named the class of each row.
+        cv: for each probe and rotation, cross-validated accuracy on the probe rows; the only figure by which anything is chosen.
+        edit, reference: squared edit of each row, by the eraser and by LEACE fitted on the same rows.
+        flags: ways in which the map broke the rules; a flagged grade is never ranked.
+    """
+
+    concept: str
+    eraser: str
+    settings: dict[str, Any]
+    seed: int
+    n_classes: int
+    d: int
+    chance: float
+    n_fit: int
+    n_probe: int
+    n_test: int
+    groups: npt.NDArray[np.int64]
+    correct: dict[str, npt.NDArray[np.bool_]]
+    cv: dict[str, list[float]]
+    edit: npt.NDArray[np.float64]
+    reference: npt.NDArray[np.float64]
+    flags: tuple[str, ...]
+
+    def accuracy(self, probe: str) -> Interval:
+        """Folded accuracy of a probe on test rows with its 95% interval."""
+        return folded_accuracy(self.correct[probe], self.groups, self.n_classes)[0]
+
+    @property
+    def worst(self) -> str:
+        """The strongest probe of the panel, chosen on probe rows by cross-validation, so that its test figure is unbiased."""
+        return max(self.cv, key=lambda probe: float(np.mean(self.cv[probe])))
+
+    @property
+    def budget(self) -> Interval:
+        """Mean squared edit on test rows as a multiple of LEACE's."""
+        reference = self.reference.mean()
+        draws = resampled_means(np.stack([self.edit, self.reference]), self.groups)
+        return interval(self.edit.mean() / reference, draws[0] / draws[1])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain Python values; `from_json` gives the grade back."""
+        out = asdict(self)
+        for key in ("groups", "edit", "reference"):
+            out[key] = out[key].tolist()
+        out["correct"] = {probe: rows.astype(int).tolist() for probe, rows in self.correct.items()}
+        return out
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Grade:
+        """Reads what `to_json` wrote."""
+        values = dict(record)
+        values["groups"] = np.asarray(record["groups"], dtype=np.int64)
+        values["correct"] = {probe: np.asarray(rows, dtype=bool) for probe, rows in record["correct"].items()}
+        for key in ("edit", "reference"):
+            values[key] = np.asarray(record[key], dtype=np.float64)
+        values["flags"] = tuple(record["flags"])
+        return cls(**values)
+
+
+def grade(eraser: Eraser, data: ConceptData, *, probes: Sequence[Probe] | None = None, seed: int = 0) -> Grade:
+    """Grades an eraser: pure, no files, no global state; the same arguments give the same report.
+
+    Five rotations; in each, the eraser is fitted on `fit` rows, probes are trained afresh on erased `probe` rows and scored
+    on erased `test` rows. Splits keep groups together. The edit is measured on test rows, in float64.
+
+    Args:
+        eraser: settings; fitted anew in every rotation.
+        data: one concept at one site.
+        probes: the panel; default: every probe of `excise.probes`.
+        seed: of splits and probes.
+
+    Raises:
+        ExciseError: too few groups of a class, or a map that breaks its contract (NaN, shape, dtype, input changed).
+    """
+    panel = list(probes) if probes is not None else [probe() for probe in all_probes().values()]
+    leace = all_erasers()["Leace"]()
+    x, z, groups = data.x, data.z.cpu().numpy(), data.groups
+    names = [type(probe).__name__ for probe in panel]
+    correct = {name: np.zeros(len(z), dtype=bool) for name in names}
+    cv: dict[str, list[float]] = {name: [] for name in names}
+    edit, reference = np.zeros(len(z)), np.zeros(len(z))
+    flags: set[str] = set()
+    splits = list(rotations(z, groups, seed))
+    for turn, split in enumerate(splits):
+        fit, probe_rows, test = (torch.from_numpy(rows).to(x.device) for rows in (split.fit, split.probe, split.test))
+        erasure = eraser.fit(x[fit], data.z[fit])
+        flags |= {f"row depends on {way}" for way in row_dependence(erasure, x[test], x[probe_rows])}
+        x_probe, x_test = checked_apply(erasure, x[probe_rows]), checked_apply(erasure, x[test])
+        edit[split.test] = squared_edit(x[test], x_test).cpu().numpy()
+        reference[split.test] = squared_edit(x[test], leace.fit(x[fit], data.z[fit])(x[test])).cpu().numpy()
+        rows_probe, rows_test = x_probe.double().cpu().numpy(), x_test.double().cpu().numpy()
+        for name, probe in zip(names, panel, strict=True):
+            fitted = probe.fit(rows_probe, z[split.probe], groups[split.probe], seed * N_ROTATIONS + turn)
+            correct[name][split.test] = fitted.predict(rows_test) == z[split.test]
+            cv[name].append(fitted.cv_accuracy)
+    if edit.max() > ROW_CAP * edit.mean():
+        flags.add(f"one row takes over {ROW_CAP:.0f} times the mean edit")
+    first = splits[0]
+    return Grade(
+        concept=data.name,
+        eraser=type(eraser).__name__,
+        settings=asdict(eraser),
+        seed=seed,
+        n_classes=len(data.classes),
+        d=x.shape[1],
+        chance=chance(z),
+        n_fit=len(first.fit),
+        n_probe=len(first.probe),
+        n_test=len(first.test),
+        groups=groups,
+        correct=correct,
+        cv=cv,
+        edit=edit,
+        reference=reference,
+        flags=tuple(sorted(flags)),
+    )

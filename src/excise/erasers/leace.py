@@ -1,0 +1,55 @@
+"""Least-squares concept erasure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy.typing as npt
+import torch
+from jaxtyping import Float64
+from torch import Tensor, linalg
+
+from excise.erasers.low_rank import LowRankMap
+from excise.stats.moments import Moments
+from excise.stats.shrinkage import shrink_covariance
+from excise.types import Eraser, check_labels
+
+
+@dataclass(frozen=True)
+class Leace(Eraser):
+    """The smallest affine edit after which no linear probe beats chance on the fitted rows.
+
+    x - S_xz (S_xz' S_xx^-1 S_xz)^+ S_xz' S_xx^-1 (x - mu): the theorem's x - W^+ P W (x - mu) with the whitening W
+    multiplied out, which leaves one Cholesky solve and a k x k pseudo-inverse, and no d x d eigendecomposition.
+    cov(x', z) = 0 holds for every positive definite S_xx; the estimate of S_xx only decides how small the edit is.
+
+    Attributes:
+        shrinkage: estimate S_xx with `shrink_covariance`. Without it and with fewer rows than dimensions the edit
+            overfits: LEACE's size on new rows grows several times.
+    """
+
+    title = "LEACE"
+    source = "Belrose et al. 2023, Thm 4.3, arXiv:2306.03819"
+    guarantee = "linear"
+
+    shrinkage: bool = True
+
+    def _fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> LowRankMap:
+        moments = Moments.of(x, check_labels(z, len(x)))
+        sigma_xz = moments.sigma_xz
+        sigma_xx = shrink_covariance(moments.sigma_xx, moments.n) if self.shrinkage else moments.sigma_xx
+        whitened = _solve(sigma_xx, sigma_xz)
+        # Eigenvalues are squared canonical correlations (up to overlap of the columns of z), so a relative cut is safe.
+        values, vectors = linalg.eigh(sigma_xz.mT @ whitened)
+        vectors = vectors[:, values > 1e-9 * values.max()] * values[values > 1e-9 * values.max()].rsqrt()
+        return LowRankMap(moments.mean, sigma_xz @ vectors, whitened @ vectors)
+
+
+def _solve(sigma: Float64[Tensor, "d d"], b: Float64[Tensor, "d k"]) -> Float64[Tensor, "d k"]:
+    """sigma^+ b for b in the range of sigma."""
+    chol, info = linalg.cholesky_ex(sigma)
+    pivots = chol.diagonal()
+    if info == 0 and pivots.min() > 1e-6 * pivots.max():  # Condition under 1e12: the solve keeps 4 digits or more.
+        return torch.cholesky_solve(b, chol)
+    # Rank-deficient (shrinkage off and n <= d, or a constant dimension): the pseudo-inverse ignores the empty directions.
+    return linalg.pinv(sigma, rtol=1e-12, hermitian=True) @ b

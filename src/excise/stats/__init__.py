@@ -1,0 +1,1 @@
+"""Statistics that erasers and measures share: moments, covariance shrinkage, splits by group, bootstrap."""

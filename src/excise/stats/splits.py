@@ -1,0 +1,57 @@
+"""Fit, probe and test rows, by group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold
+
+from excise.types import ExciseError
+
+Index = npt.NDArray[np.int64]
+
+N_ROTATIONS = 5
+# Of the rows outside the test fold, 5 of 8 parts fit the eraser and 3 train the probes: 50 / 30 / 20 of all rows.
+_PARTS, _PROBE_PARTS = 8, 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of one rotation; no group is in two of the three."""
+
+    fit: Index
+    probe: Index
+    test: Index
+
+
+def rotations(z: Index, groups: Index, seed: int) -> Iterator[Split]:
+    """Five splits whose test rows are disjoint and together are all rows.
+
+    Args:
+        z: classes [n]; class shares are kept in every part as far as the groups allow.
+        groups: group numbers [n].
+        seed: order of the groups.
+
+    Raises:
+        ExciseError: a class with too few groups to stand in every part of every rotation.
+    """
+    for c in np.unique(z):
+        rows = int((z == c).sum())
+        n_groups = len(np.unique(groups[z == c]))
+        if n_groups < 2 * _PARTS:
+            raise ExciseError(
+                f"class {c} has {rows} rows in {n_groups} groups; grading with {N_ROTATIONS} rotations needs at least "
+                f"{2 * _PARTS} groups of each class. Add rows, or merge the class with another"
+            )
+    for turn, (rest, test) in enumerate(_folds(N_ROTATIONS, z, groups, seed)):
+        parts = [part for _, part in _folds(_PARTS, z[rest], groups[rest], seed * N_ROTATIONS + turn)]
+        probe = rest[np.sort(np.concatenate(parts[:_PROBE_PARTS]))]
+        yield Split(np.setdiff1d(rest, probe), probe, test)
+
+
+def _folds(n: int, z: Index, groups: Index, seed: int) -> Iterator[tuple[Index, Index]]:
+    folds = StratifiedGroupKFold(n, shuffle=True, random_state=seed)
+    yield from folds.split(np.zeros((len(z), 1)), z, groups)

@@ -1,0 +1,46 @@
+"""A concept: labelled texts and the card that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a reader needs to label a text, and what a lazy probe could use instead of the concept."""
+
+    definition: str
+    counts: tuple[str, ...] = ()
+    does_not_count: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
+    lexical: bool = False
+    sentence_type: bool = False
+    shortcuts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Concept:
+    """Labelled texts. All tuples have one entry a row.
+
+    Attributes:
+        labels: class of each row, 0 .. k-1.
+        groups: rows of one group (a pair, a topic, paraphrases) are never split between fit, probe and test rows.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
+    groups: tuple[str, ...]
+    card: Card | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of rows and labels in order: two concepts with one digest hold the same data."""
+        rows = [self.texts, self.labels, self.groups]
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,73 @@
+"""Activations with labels: what is graded."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from excise.types.errors import ExciseError
+from excise.types.inputs import check_activations
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptData:
+    """One concept at one site.
+
+    Attributes:
+        name: of the concept.
+        x: activations, float tensor [n, d].
+        z: classes 0 .. k-1, int64 tensor [n].
+        groups: group number of each row, int64 array [n].
+        classes: the original label of each class.
+    """
+
+    name: str
+    x: Tensor
+    z: Tensor
+    groups: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, x: Tensor | npt.ArrayLike, labels: Sequence[Hashable], groups: Sequence[Hashable] | None = None, name: str = "data"
+    ) -> ConceptData:
+        """Checks and numbers arbitrary labels and groups; without groups every row is a group of its own.
+
+        Raises:
+            ExciseError: shapes that do not fit together, NaN, an empty array, or fewer than two classes.
+        """
+        tensor = check_activations(x)
+        n = len(tensor)
+        for what, values in (("labels", labels), ("groups", groups)):
+            if values is not None and len(values) != n:
+                raise ExciseError(f"x has {n} rows but there are {len(values)} {what}; give one per row, in the same order")
+        plain = [_plain(v) for v in labels]
+        for i, label in enumerate(plain):
+            if label is None or label != label:
+                raise ExciseError(f"row {i} has no label (got {label!r}); drop the row or label it")
+            if isinstance(label, float) and not label.is_integer():
+                raise ExciseError(
+                    f"row {i} has label {label!r}; probes need classes. For a continuous concept, bin it first (two to five bins)"
+                )
+        classes = sorted(set(plain), key=lambda v: (str(type(v)), v))
+        if len(classes) < 2:
+            raise ExciseError(f"all {n} rows have the label {classes[0]!r}; erasure needs at least 2 classes")
+        number = {c: i for i, c in enumerate(classes)}
+        z = torch.tensor([number[v] for v in plain], dtype=torch.int64)
+        order: dict[Hashable, int] = {}
+        numbered = [order.setdefault(_plain(g), len(order)) for g in (range(n) if groups is None else groups)]
+        return cls(name, tensor, z, np.asarray(numbered, dtype=np.int64), tuple(str(c) for c in classes))
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+
+def _plain(value: Hashable) -> Hashable:
+    """numpy and torch scalars as Python values, so that equal labels compare equal."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) else value  # type: ignore[no-any-return]
