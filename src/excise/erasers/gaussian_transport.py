@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor, linalg
+from torch import Tensor
 
-from excise.stats.shrinkage import shrink_covariance
+from excise.stats.shrinkage import class_covariances
 from excise.types import Eraser, ErasureMap, ExciseError, check_classes
 
 _FOLDS = 5
@@ -62,8 +62,7 @@ class GaussianTransport(Eraser):
     posterior of a logistic router whose scores are calibrated on held-out folds of the fitted rows: a router calibrated
     on rows that it has fitted would be far too sure. No guarantee survives the routing.
 
-    Class covariances from few rows are mostly noise: each is shrunk in the coordinates that whiten the pooled
-    covariance, that is, towards the pooled covariance.
+    Class covariances from few rows are mostly noise and are shrunk: see `class_covariances`.
     """
 
     title = "Gaussian transport"
@@ -81,24 +80,11 @@ class GaussianTransport(Eraser):
             )
         means = torch.stack([x[classes == c].mean(dim=0) for c in range(len(counts))])
         priors = counts.double() / len(x)
-        maps = _transports(_class_covariances(x - means[classes], classes), priors)
+        maps = _transports(class_covariances(x - means[classes], classes), priors)
         weight, bias = _router(x, classes, self.seed)
         return RoutedAffineMap(
             weight.to(x.device), bias.to(x.device), means, maps - torch.eye(x.shape[1]).to(maps), priors @ means - means
         )
-
-
-def _class_covariances(centred: Tensor, classes: Tensor) -> Float64[Tensor, "k d d"]:
-    pooled = shrink_covariance(centred.mT @ centred / len(centred), len(centred))
-    values, vectors = linalg.eigh(pooled)
-    # All dimensions constant within classes: any positive scale will do.
-    values = values.clamp(min=max(1e-12 * float(values.max()), torch.finfo(values.dtype).tiny))
-    whiten, unwhiten = vectors * values.rsqrt(), vectors * values.sqrt()
-    covariances = []
-    for c in range(int(classes.max()) + 1):
-        white = centred[classes == c] @ whiten
-        covariances.append(unwhiten @ shrink_covariance(white.mT @ white / len(white), len(white)) @ unwhiten.mT)
-    return torch.stack(covariances)
 
 
 def _transports(covariances: Tensor, priors: Tensor) -> Float64[Tensor, "k d d"]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float64
-from torch import Tensor, diagonal
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor, diagonal, linalg
 
 
 def shrink_covariance(sigma: Float64[Tensor, "d d"], n: int) -> Float64[Tensor, "d d"]:
@@ -28,3 +29,22 @@ def shrink_covariance(sigma: Float64[Tensor, "d d"], n: int) -> Float64[Tensor, 
     shrunk = (1 - weight) * sigma
     diagonal(shrunk).add_(weight * s)
     return shrunk
+
+
+def class_covariances(centred: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"]) -> Float64[Tensor, "k d d"]:
+    """Covariance of each class, shrunk in the coordinates that whiten the pooled covariance, hence towards the pooled one.
+
+    Args:
+        centred: rows less the mean of their class.
+        classes: 0 .. k-1.
+    """
+    pooled = shrink_covariance(centred.mT @ centred / len(centred), len(centred))
+    values, vectors = linalg.eigh(pooled)
+    # All dimensions constant within classes: any positive scale will do.
+    values = values.clamp(min=max(1e-12 * float(values.max()), torch.finfo(values.dtype).tiny))
+    whiten, unwhiten = vectors * values.rsqrt(), vectors * values.sqrt()
+    covariances = []
+    for c in range(int(classes.max()) + 1):
+        white = centred[classes == c] @ whiten
+        covariances.append(unwhiten @ shrink_covariance(white.mT @ white / len(white), len(white)) @ unwhiten.mT)
+    return torch.stack(covariances)

@@ -1,0 +1,142 @@
+"""Boards: one row an eraser, means over concepts, paired intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from excise.bench.grade import Grade
+from excise.erasers import all_erasers
+from excise.measures.leakage import folded_accuracy
+from excise.stats.bootstrap import Interval, interval
+
+READABLE = 0.85
+"""Unerased accuracy under which a concept is reported apart: there was little to erase."""
+WITHIN_BUDGET = 1.05
+"""A mean edit of at most this many LEACE edits counts as LEACE's: its own varies by that much between samples."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An eraser's means over concepts.
+
+    Attributes:
+        accuracy: for each probe, mean folded accuracy on test rows; chance is `Board.chance`.
+        worst: mean over concepts of the strongest probe, which is chosen for each concept on probe rows.
+        against_leace: `worst` less LEACE's, paired over rows; below zero is better than LEACE.
+        budget: mean squared edit in multiples of LEACE's.
+        rank: 1 is best; erasers that cannot be told from it share its rank ("ties are shown as ties"). 0 for controls and
+            flagged erasers, which are not ranked.
+        flags: rules that the map broke on some concept.
+    """
+
+    eraser: str
+    title: str
+    control: bool
+    accuracy: dict[str, Interval]
+    worst: Interval
+    against_leace: Interval
+    budget: float
+    rank: int
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard over concepts that all its erasers were graded on.
+
+    Attributes:
+        concepts: that count; set_apart: whose unerased accuracy is under READABLE.
+        chance: mean over concepts.
+    """
+
+    concepts: tuple[str, ...]
+    set_apart: tuple[str, ...]
+    chance: float
+    probes: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+Draws = npt.NDArray[np.float64]
+
+
+def leaderboard(grades: Sequence[Grade]) -> Board:
+    """Ranks erasers by their mean worst-probe accuracy, lowest first; controls stay on the board, unranked.
+
+    Concepts are held fixed: intervals say how the means would vary with other rows of the same concepts.
+    """
+    cells: dict[tuple[str, str], list[Grade]] = {}
+    for g in grades:
+        cells.setdefault((g.eraser, g.concept), []).append(g)
+    erasers = list(dict.fromkeys(eraser for eraser, _ in cells))
+    shared = sorted(set.intersection(*({c for e, c in cells if e == eraser} for eraser in erasers)))
+    apart = tuple(c for c in shared if _unerased(cells, c) < READABLE)
+    concepts = [c for c in shared if c not in apart] or shared
+    probes = tuple(sorted(set.intersection(*(set(g.correct) for g in grades))))
+    worst = {e: _mean(cells, e, concepts, None) for e in erasers}
+    rows = []
+    for e in erasers:
+        kind = all_erasers().get(e)
+        graded = [g for c in concepts for g in cells[e, c]]
+        against = (worst[e][0] - worst["Leace"][0], worst[e][1] - worst["Leace"][1]) if "Leace" in worst else (np.nan, worst[e][1] * np.nan)
+        rows.append(
+            Row(
+                eraser=e,
+                title=kind.title if kind else e,
+                control=bool(kind and kind.control),
+                accuracy={p: interval(*_mean(cells, e, concepts, p)) for p in probes},
+                worst=interval(*worst[e]),
+                against_leace=interval(*against),
+                budget=float(np.mean([g.edit.mean() / g.reference.mean() for g in graded])),
+                rank=0,
+                flags=tuple(sorted({flag for g in graded for flag in g.flags})),
+            )
+        )
+    chance = float(np.mean([cells[erasers[0], c][0].chance for c in concepts]))
+    return Board(tuple(concepts), apart, chance, probes, tuple(_ranked(rows, worst)))
+
+
+def best_within(grades: Sequence[Grade], budget: float) -> Grade | None:
+    """The grade whose worst probe reads least, chosen on probe rows by cross-validation; None without a candidate.
+
+    Test rows decide nothing here, so the chosen grade's test figures carry no winner's luck.
+    """
+    kinds = all_erasers()
+    candidates = [
+        g
+        for g in grades
+        if not g.flags and not (g.eraser in kinds and kinds[g.eraser].control) and g.edit.mean() <= budget * g.reference.mean()
+    ]
+    return min(candidates, key=lambda g: max(float(np.mean(folds)) for folds in g.cv.values()), default=None)
+
+
+def _unerased(cells: dict[tuple[str, str], list[Grade]], concept: str) -> float:
+    """Accuracy of the strongest probe on unedited activations; 1 where that was not graded."""
+    return float(np.mean([g.accuracy(g.worst).value for g in cells.get(("NoEdit", concept), [])] or [1.0]))
+
+
+def _mean(cells: dict[tuple[str, str], list[Grade]], eraser: str, concepts: Sequence[str], probe: str | None) -> tuple[float, Draws]:
+    """Mean over concepts (and seeds within a concept) of one probe's accuracy, or of the worst's, with paired draws."""
+    values, draws = [], []
+    for concept in concepts:
+        parts = [folded_accuracy(g.correct[probe or g.worst], g.groups, g.n_classes) for g in cells[eraser, concept]]
+        values.append(np.mean([part[0].value for part in parts]))
+        draws.append(np.mean([part[1] for part in parts], axis=0))
+    return float(np.mean(values)), np.mean(draws, axis=0)
+
+
+def _ranked(rows: list[Row], worst: dict[str, tuple[float, Draws]]) -> list[Row]:
+    """Rows by leakage, controls among them; the rank counts contenders that are clearly better."""
+    contenders = [row for row in rows if not row.control and not row.flags]
+
+    def rank(row: Row) -> int:
+        if row not in contenders:
+            return 0
+        better = [r for r in contenders if np.quantile(worst[r.eraser][1] - worst[row.eraser][1], 0.975) < 0]
+        return 1 + len(better)
+
+    ordered = sorted(rows, key=lambda row: row.worst.value)
+    return [Row(**{**vars(row), "rank": rank(row)}) for row in ordered]

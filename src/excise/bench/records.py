@@ -1,0 +1,112 @@
+"""One file per graded cell, named by its content: append-only, safe to kill, cheap to resume."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import duckdb
+
+import excise
+from excise.bench.grade import Grade
+from excise.types import ConceptData, Eraser, ExciseError, Probe, write_atomically
+
+_SHARED_CODE = ("types", "stats", "measures", "bench/grade.py")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One thing to grade.
+
+    Attributes:
+        origin: where the activations come from (model, revision, site, digest of the texts): part of the record's name, and
+            shown in the report.
+    """
+
+    eraser: Eraser
+    data: ConceptData
+    origin: dict[str, str]
+    probes: tuple[Probe, ...]
+    seed: int = 0
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        what = {
+            "eraser": [type(self.eraser).__name__, asdict(self.eraser)],
+            "probes": [[type(p).__name__, asdict(p)] for p in self.probes],
+            "concept": self.data.name,
+            "origin": self.origin,
+            "seed": self.seed,
+            # A record made by other code is another record: nobody has to remember to bump a version.
+            "code": _code_digest(type(self.eraser), *map(type, self.probes)),
+        }
+        object.__setattr__(self, "key", hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32])
+
+
+def _code_digest(*classes: type) -> str:
+    root = Path(excise.__file__).parent
+    files = {Path(inspect.getfile(kind)) for kind in classes}
+    for part in _SHARED_CODE:
+        files |= {root / part} if part.endswith(".py") else set((root / part).glob("*.py"))
+    files.add(root / "erasers" / "leace.py")  # The reference of every budget.
+    return hashlib.sha256("".join(hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)).encode()).hexdigest()
+
+
+def record_path(folder: Path, cell: Cell) -> Path:
+    """Where the record of a cell is or will be."""
+    return folder / f"{cell.key}.json"
+
+
+def write_record(folder: Path, cell: Cell, grade: Grade) -> None:
+    """Writes a finished cell, whole or not at all."""
+    record = {"key": cell.key, "written": time.time(), "origin": cell.origin, "grade": grade.to_json()}
+    write_atomically(record_path(folder, cell), json.dumps(record).encode())
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A finished cell as it was read back."""
+
+    key: str
+    origin: dict[str, str]
+    grade: Grade
+
+
+def read_records(folder: Path, keys: Sequence[str] | None = None) -> list[Record]:
+    """Finished cells of a results folder: those with the given keys, or the newest of each setting, in order of concept.
+
+    A cell graded again by newer code leaves its older record in place; without keys only the newer one is read.
+
+    Raises:
+        ExciseError: no records there, or a file that is not one.
+    """
+    if not any(folder.glob("*.json")):
+        raise ExciseError(f"{folder} holds no records; `excise bench --out {folder.parent}` makes them")
+    query = """
+        SELECT key, origin, grade
+        FROM read_json(?, columns={key: 'VARCHAR', written: 'DOUBLE', origin: 'JSON', grade: 'JSON'},
+                       maximum_object_size=268435456)
+        WHERE ? OR list_contains(?, key)
+        QUALIFY row_number() OVER (
+            PARTITION BY origin, grade->>'concept', grade->>'eraser', grade->>'settings', grade->>'seed' ORDER BY written DESC) = 1
+        ORDER BY origin, grade->>'concept', grade->>'eraser', grade->>'seed'
+    """
+    try:
+        with duckdb.connect() as database:
+            rows = database.execute(query, [str(folder / "*.json"), keys is None, list(keys or ())]).fetchall()
+        return [Record(key, json.loads(origin), Grade.from_json(json.loads(grade))) for key, origin, grade in rows]
+    except (duckdb.Error, TypeError, KeyError, json.JSONDecodeError) as err:
+        raise ExciseError(f"{folder} holds a file that is not a record of Excise: {err}") from err
+
+
+def by_place(records: Sequence[Record]) -> dict[str, list[Grade]]:
+    """Grades by where their activations come from ("model, site"): figures of two sites are never averaged."""
+    places: dict[str, list[Grade]] = {}
+    for record in records:
+        places.setdefault(f"{record.origin['model']}, {record.origin['site']}", []).append(record.grade)
+    return places

@@ -1,0 +1,43 @@
+"""`excise`: one sub-command a file in this folder."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+
+import typer
+from rich.console import Console
+from typer.main import get_command
+
+from excise.types import ExciseError
+
+COMMANDS = ("bench", "capture", "fit", "apply", "audit", "concepts", "leaderboard", "report")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Erase a concept from a model's activations, attack the result, and say honestly what is left.",
+)
+for _name in COMMANDS:
+    _module = importlib.import_module(f"excise.cli.{_name}_command")
+    app.command(_name)(getattr(_module, _name))
+
+
+def main() -> None:
+    """Entry point: a user's error is one line on stderr and exit code 2, never a traceback."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    command = get_command(app)
+    try:
+        sys.exit(command.main(standalone_mode=True))
+    except ExciseError as err:
+        Console(stderr=True, soft_wrap=True).print("[bold red]error:[/]", str(err), highlight=False, markup=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; finished cells and captured texts are kept, run again to go on")
+        sys.exit(130)
+    except BrokenPipeError:  # `excise leaderboard | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

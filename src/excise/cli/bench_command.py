@@ -1,0 +1,76 @@
+"""`excise bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from excise.bench.leaderboard import leaderboard
+from excise.bench.records import Cell, read_records
+from excise.bench.sweep import run_sweep
+from excise.cli.show import Json, print_board, print_json, progress, stderr
+from excise.cli.texts import find_concept
+from excise.concepts import builtin_concepts
+from excise.concepts.builtin import STARTERS
+from excise.erasers import all_erasers
+from excise.models import DEFAULT_MODEL, capture, language_model
+from excise.probes import all_probes
+from excise.report import write_report
+from excise.types import ConceptData, ExciseError, Site
+
+
+def bench(
+    concepts: Annotated[str, typer.Option(help="Names, .jsonl files, or 'all', separated by commas.")] = ",".join(STARTERS),
+    erasers: Annotated[str, typer.Option(help="Class names separated by commas, or 'all'. Controls are always graded.")] = "all",
+    model: Annotated[str, typer.Option(help="Packaged model, Hugging Face id, or local folder.")] = DEFAULT_MODEL,
+    site: Annotated[str, typer.Option(help="Module path or block number, and pooling: 14:mean, encoder.layer.3:last.")] = "14:mean",
+    seeds: Annotated[int, typer.Option(help="Repeat with this many seeds of splits and probes.", min=1)] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for records and report.html.")] = Path("results"),
+    jobs: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = -1,
+    force: Annotated[bool, typer.Option("--force", help="Grade again what has a record.")] = False,
+    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
+    device: Annotated[str, typer.Option(help="Device of the forward pass, as torch names it.")] = "cpu",
+    accept_terms: Annotated[bool, typer.Option("--accept-terms", help="Accept the model's terms of use.")] = False,
+    json: Json = False,
+) -> None:
+    """Grade erasers on concepts: how much of each concept survives each eraser, and at what edit.
+
+    Writes one record a cell as it goes. Stop it at any time: the next run computes only what is missing.
+    """
+    names = builtin_concepts() if concepts == "all" else tuple(concepts.split(","))
+    found = [find_concept(name) for name in names]
+    kinds = all_erasers()
+    unknown = [] if erasers == "all" else [name for name in erasers.split(",") if name not in kinds]
+    if unknown:
+        raise ExciseError(f"no eraser {unknown[0]!r}; there are: {', '.join(kinds)}")
+    controls = {name for name, kind in kinds.items() if kind.control} | {"Leace"}
+    chosen = [name for name in kinds if erasers == "all" or name in controls or name in erasers.split(",")]
+    panel = tuple(probe() for probe in all_probes().values())
+    where = Site.parse(site)
+    lm = language_model(model, dtype, device, accept_terms)  # type: ignore[arg-type]  # checked inside
+
+    with progress("reading activations") as step:
+        texts = [text for concept in found for text in concept.texts]
+        x = capture(lm, texts, [where], progress=step)[where].x
+    cells, start = [], 0
+    for concept in found:
+        data = ConceptData.of(x[start : start + len(concept)], concept.labels, concept.groups, concept.name)
+        start += len(concept)
+        origin = {"model": lm.name, "revision": lm.revision, "dtype": lm.dtype, "site": str(where), "texts": concept.digest}
+        cells += [Cell(kinds[name](), data, origin, panel, seed) for name in chosen for seed in range(seeds)]
+    with progress("grading") as step:
+        errors = run_sweep(cells, out / "records", jobs=jobs, force=force, progress=step)
+    for error in errors.values():
+        stderr.print(f"not graded: {error}")
+    records = read_records(out / "records", [cell.key for cell in cells])
+    report = write_report(records, out / "report.html")
+    board = leaderboard([record.grade for record in records])
+    if json:
+        print_json(board)
+    else:
+        print_board(board)
+        print(f"Report: {report.resolve()}")
+    if errors:
+        raise typer.Exit(1)

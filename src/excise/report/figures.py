@@ -1,0 +1,148 @@
+"""The report's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from excise.bench.grade import Grade
+from excise.bench.leaderboard import WITHIN_BUDGET, Board, best_within
+from excise.erasers import all_erasers
+from excise.stats.bootstrap import Interval
+
+# Okabe-Ito: told apart by colour-blind readers.
+_GREY, _BLUE, _ORANGE = "#8a8f98", "#0072b2", "#d55e00"
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98", "#000000")
+
+
+def dumbbells(grades: Sequence[Grade], board: Board) -> go.Figure:
+    """Per concept: unerased, LEACE and the best eraser within budget, with intervals; most readable after LEACE on top."""
+    by_concept: dict[str, list[Grade]] = {c: [g for g in grades if g.concept == c] for c in (*board.concepts, *board.set_apart)}
+    rows = []
+    for concept, cells in by_concept.items():
+        kinds = {g.eraser: g for g in cells}
+        best = best_within(cells, WITHIN_BUDGET)
+        if "NoEdit" in kinds and "Leace" in kinds and best is not None:
+            name = concept + (" (set apart)" if concept in board.set_apart else "")
+            rows.append((name, kinds["NoEdit"], kinds["Leace"], best))
+    rows.sort(key=lambda row: row[2].accuracy(row[2].worst).value)
+    figure = go.Figure()
+    for name, unerased, _, best in rows:
+        ends = [best.accuracy(best.worst).value, unerased.accuracy(unerased.worst).value]
+        figure.add_trace(go.Scatter(x=ends, y=[name, name], mode="lines", line={"color": "#d9dce1", "width": 6}, hoverinfo="skip", showlegend=False))
+    for label, column, colour, symbol in (("unerased", 1, _GREY, "circle"), ("LEACE", 2, _BLUE, "circle"), ("best within budget", 3, _ORANGE, "diamond")):
+        cells = [row[column] for row in rows]
+        figure.add_trace(
+            go.Scatter(
+                x=[g.accuracy(g.worst).value for g in cells],
+                y=[row[0] for row in rows],
+                error_x=_error([g.accuracy(g.worst) for g in cells]),
+                mode="markers",
+                name=label,
+                marker={"color": colour, "size": 11, "symbol": symbol},
+                customdata=[[_title(g.eraser), g.worst, f"{g.budget.value:.2f}"] for g in cells],
+                hovertemplate="%{y}<br>%{customdata[0]}: %{x:.3f} (%{customdata[1]})<br>edit %{customdata[2]} x LEACE<extra></extra>",
+            )
+        )
+    _chance(figure, board.chance, vertical=True)
+    return _style(figure, height=150 + 44 * len(rows), xaxis={"title": "accuracy of the strongest probe", "range": [board.chance - 0.03, 1.01]})
+
+
+def means(board: Board) -> go.Figure:
+    """Per eraser: mean accuracy of each probe with intervals."""
+    figure = go.Figure()
+    names = [row.title for row in reversed(board.rows)]
+    for i, probe in enumerate(board.probes):
+        figures = [row.accuracy[probe] for row in reversed(board.rows)]
+        figure.add_trace(
+            go.Scatter(
+                x=[f.value for f in figures],
+                y=names,
+                error_x=_error(figures),
+                mode="markers",
+                name=probe,
+                marker={
+                    "color": _COLOURS[i % len(_COLOURS)],
+                    "size": 10,
+                    "symbol": ["circle-open" if row.control else "circle" for row in reversed(board.rows)],
+                },
+                hovertemplate="%{y}<br>" + probe + ": %{x:.3f}<extra></extra>",
+            )
+        )
+    figure.update_layout(scattermode="group", scattergap=0.5)
+    _chance(figure, board.chance, vertical=True)
+    return _style(figure, height=150 + 50 * len(names), xaxis={"title": "mean accuracy on test rows", "range": [board.chance - 0.03, 1.01]})
+
+
+def leakage_against_edit(grades: Sequence[Grade], board: Board) -> go.Figure:
+    """Worst-probe accuracy against mean squared edit in LEACE budgets."""
+    figure = go.Figure()
+    for i, row in enumerate(r for r in board.rows if r.eraser != "Constant"):
+        colour = _COLOURS[i % len(_COLOURS)]
+        cells = [g for g in grades if g.eraser == row.eraser and g.concept in board.concepts]
+        figure.add_trace(
+            go.Scatter(
+                x=[g.budget.value for g in cells],
+                y=[g.accuracy(g.worst).value for g in cells],
+                mode="markers",
+                marker={"color": colour, "size": 6, "opacity": 0.35},
+                showlegend=False,
+                text=[g.concept for g in cells],
+                hovertemplate=row.title + ", %{text}<br>%{y:.3f} at %{x:.2f} x LEACE<extra></extra>",
+            )
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=[row.budget],
+                y=[row.worst.value],
+                error_y=_error([row.worst]),
+                mode="markers+text",
+                text=[row.title],
+                textposition="top right",
+                marker={"color": colour, "size": 13, "symbol": "circle-open" if row.control else "circle", "line": {"width": 2}},
+                showlegend=False,
+                hovertemplate=row.title + ", mean<br>%{y:.3f} at %{x:.2f} x LEACE<extra></extra>",
+            )
+        )
+    _chance(figure, board.chance, vertical=False)
+    figure.add_vline(x=1, line={"color": _GREY, "dash": "dot", "width": 1})
+    axes: dict[str, Any] = {"xaxis": {"title": "mean squared edit on test rows, in LEACE edits", "rangemode": "tozero"}}
+    return _style(figure, height=520, yaxis={"title": "accuracy of the strongest probe", "range": [board.chance - 0.03, 1.01]}, **axes)
+
+
+def _title(eraser: str) -> str:
+    kind = all_erasers().get(eraser)
+    return kind.title if kind else eraser
+
+
+def _error(figures: Sequence[Interval]) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(f.high - f.value, 0.0) for f in figures],
+        "arrayminus": [max(f.value - f.low, 0.0) for f in figures],
+        "thickness": 1.2,
+        "width": 3,
+    }
+
+
+def _chance(figure: go.Figure, chance: float, vertical: bool) -> None:
+    add = figure.add_vline if vertical else figure.add_hline
+    text = {"annotation_text": "chance", "annotation_position": "top" if vertical else "bottom right"}
+    add(**{"x" if vertical else "y": float(np.round(chance, 4))}, line={"color": "#444", "dash": "dash", "width": 1}, **text)
+
+
+def _style(figure: go.Figure, height: int, **axes: Any) -> go.Figure:
+    figure.update_layout(
+        height=height,
+        template="plotly_white",
+        font={"family": "system-ui, sans-serif", "size": 14, "color": "#1c2024"},
+        margin={"l": 10, "r": 20, "t": 50, "b": 60},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        **axes,
+    )
+    figure.update_yaxes(automargin=True)
+    return figure
