@@ -35,7 +35,8 @@ class Private:
     data: ConceptData
 
     def score(self, eraser: Eraser, seed: int = 0) -> Grade:
-        """Grades settings anew on hidden rows: fitted, probed and tested there, nothing carried over from the public sample."""
+        """Grades settings anew on hidden rows: fitted, probed and tested there, nothing carried over from the public
+        sample."""
         return grade(eraser, self.data, seed=seed)
 
 

@@ -41,10 +41,13 @@ class Audit:
     verdict: str
 
 
-def audit(data: ConceptData, erased: Tensor | None = None, *, probes: Sequence[Probe] | None = None, seed: int = 0) -> Audit:
+def audit(
+    data: ConceptData, erased: Tensor | None = None, *, probes: Sequence[Probe] | None = None, seed: int = 0
+) -> Audit:
     """Answers "is it gone?" for arrays that are already erased, or "is it there?" for unerased ones.
 
-    Five rotations by group: probes train on four fifths of the rows and are scored on the rest, so every row is tested once.
+    Five rotations by group: probes train on four fifths of the rows and are scored on the rest, so every row is tested
+    once.
     The rows must be ones that the eraser was not fitted on: on its own rows it looks better than it is.
 
     Args:
@@ -62,14 +65,19 @@ def audit(data: ConceptData, erased: Tensor | None = None, *, probes: Sequence[P
     if erased is not None:
         erased = check_activations(erased)
         if len(erased) != len(data):
-            raise ExciseError(f"the erased array has {len(erased)} rows and the labels {len(data)}; give the same rows in the same order")
+            raise ExciseError(
+                f"the erased array has {len(erased)} rows and the labels {len(data)}; give the same rows in the same "
+                f"order"
+            )
         after, worst, draws = _read(erased, data, panel, seed)
         if erased.shape == data.x.shape:
             reference = all_erasers()["Leace"]().fit(data.x, data.z)(data.x)
             budget = float(squared_edit(data.x, erased).mean() / squared_edit(data.x, reference).mean())
     base = chance(z)
     # Predictions that never vary have no spread at all; the binomial figure is what n rows can show at best.
-    detectable = max(float(np.ptp(np.quantile(draws, [0.025, 0.975])) / 2), 1.96 * float(np.sqrt(base * (1 - base) / len(z))))
+    detectable = max(
+        float(np.ptp(np.quantile(draws, [0.025, 0.975])) / 2), 1.96 * float(np.sqrt(base * (1 - base) / len(z)))
+    )
     verdict = _verdict(before, after, worst, base, detectable)
     return Audit(len(data), data.x.shape[1], len(data.classes), base, before, after, worst, budget, detectable, verdict)
 
@@ -89,11 +97,15 @@ def _read(
             cv[name].append(fitted.cv_accuracy)
     worst = max(cv, key=lambda name: float(np.mean(cv[name])))
     figures = {name: folded_accuracy(c, data.groups, len(data.classes)) for name, c in correct.items()}
-    plain = folded_accuracy(correct[worst], data.groups, n_classes=0)[1]  # Unfolded: folding narrows intervals at chance.
+    plain = folded_accuracy(correct[worst], data.groups, n_classes=0)[
+        1
+    ]  # Unfolded: folding narrows intervals at chance.
     return {name: figure[0] for name, figure in figures.items()}, worst, plain
 
 
-def _verdict(before: dict[str, Interval], after: dict[str, Interval], worst: str, base: float, detectable: float) -> str:
+def _verdict(
+    before: dict[str, Interval], after: dict[str, Interval], worst: str, base: float, detectable: float
+) -> str:
     figure = (after or before)[worst]
     read = f"{worst} reads {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}] where chance is {base:.3f}"
     if figure.value - detectable > base:
@@ -106,4 +118,7 @@ def _verdict(before: dict[str, Interval], after: dict[str, Interval], worst: str
         return f"This panel does not find it on these rows: {read}. An excess of {detectable:.3f} would have shown."
     if max(interval.value for interval in before.values()) - detectable <= base:
         return f"Nothing to judge: this panel did not read the concept before erasure either. {read}."
-    return f"This panel no longer reads it on these rows: {read}. An excess of {detectable:.3f} would have shown; a smaller one, or another adversary, might not."
+    return (
+        f"This panel no longer reads it on these rows: {read}. An excess of {detectable:.3f} would have shown; a "
+        "smaller one, or another adversary, might not."
+    )

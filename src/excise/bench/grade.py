@@ -28,7 +28,8 @@ class Grade:
         chance: accuracy of always naming the commonest class.
         n_fit, n_probe, n_test: rows of the three parts in the first rotation.
         correct: for each probe, whether it named the class of each row.
-        cv: for each probe and rotation, cross-validated accuracy on the probe rows; the only figure by which anything is chosen.
+        cv: for each probe and rotation, cross-validated accuracy on the probe rows; the only figure by which anything
+        is chosen.
         edit, reference: squared edit of each row, by the eraser and by LEACE fitted on the same rows.
         flags: ways in which the map broke the rules; a flagged grade is never ranked.
     """
@@ -56,7 +57,8 @@ class Grade:
 
     @property
     def worst(self) -> str:
-        """The strongest probe of the panel, chosen on probe rows by cross-validation, so that its test figure is unbiased."""
+        """The strongest probe of the panel, chosen on probe rows by cross-validation, so that its test figure is
+        unbiased."""
         return max(self.cv, key=lambda probe: float(np.mean(self.cv[probe])))
 
     @property
@@ -89,7 +91,8 @@ class Grade:
 def grade(eraser: Eraser, data: ConceptData, *, probes: Sequence[Probe] | None = None, seed: int = 0) -> Grade:
     """Grades an eraser: pure, no files, no global state; the same arguments give the same report.
 
-    Five rotations; in each, the eraser is fitted on `fit` rows, probes are trained afresh on erased `probe` rows and scored
+    Five rotations; in each, the eraser is fitted on `fit` rows, probes are trained afresh on erased `probe` rows and
+    scored
     on erased `test` rows. Splits keep groups together. The edit is measured on test rows, in float64.
 
     Args:

@@ -28,8 +28,8 @@ class Row:
         worst: mean over concepts of the strongest probe, which is chosen for each concept on probe rows.
         against_leace: `worst` less LEACE's, paired over rows; below zero is better than LEACE.
         budget: mean squared edit in multiples of LEACE's.
-        rank: 1 is best; erasers that cannot be told from it share its rank ("ties are shown as ties"). 0 for controls and
-            flagged erasers, which are not ranked.
+        rank: 1 plus the number of erasers that are clearly better, so ties show as ties; 0 for controls and flagged
+            erasers, which are not ranked.
         flags: rules that the map broke on some concept.
     """
 
@@ -81,7 +81,11 @@ def leaderboard(grades: Sequence[Grade]) -> Board:
     for e in erasers:
         kind = all_erasers().get(e)
         graded = [g for c in concepts for g in cells[e, c]]
-        against = (worst[e][0] - worst["Leace"][0], worst[e][1] - worst["Leace"][1]) if "Leace" in worst else (np.nan, worst[e][1] * np.nan)
+        against = (
+            (worst[e][0] - worst["Leace"][0], worst[e][1] - worst["Leace"][1])
+            if "Leace" in worst
+            else (np.nan, worst[e][1] * np.nan)
+        )
         rows.append(
             Row(
                 eraser=e,
@@ -108,7 +112,9 @@ def best_within(grades: Sequence[Grade], budget: float) -> Grade | None:
     candidates = [
         g
         for g in grades
-        if not g.flags and not (g.eraser in kinds and kinds[g.eraser].control) and g.edit.mean() <= budget * g.reference.mean()
+        if not g.flags
+        and not (g.eraser in kinds and kinds[g.eraser].control)
+        and g.edit.mean() <= budget * g.reference.mean()
     ]
     return min(candidates, key=lambda g: max(float(np.mean(folds)) for folds in g.cv.values()), default=None)
 
@@ -118,7 +124,9 @@ def _unerased(cells: dict[tuple[str, str], list[Grade]], concept: str) -> float:
     return float(np.mean([g.accuracy(g.worst).value for g in cells.get(("NoEdit", concept), [])] or [1.0]))
 
 
-def _mean(cells: dict[tuple[str, str], list[Grade]], eraser: str, concepts: Sequence[str], probe: str | None) -> tuple[float, Draws]:
+def _mean(
+    cells: dict[tuple[str, str], list[Grade]], eraser: str, concepts: Sequence[str], probe: str | None
+) -> tuple[float, Draws]:
     """Mean over concepts (and seeds within a concept) of one probe's accuracy, or of the worst's, with paired draws."""
     values, draws = [], []
     for concept in concepts:

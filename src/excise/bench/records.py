@@ -12,7 +12,6 @@ from pathlib import Path
 
 import duckdb
 
-import excise
 from excise.bench.grade import Grade
 from excise.types import ConceptData, Eraser, ExciseError, Probe, write_atomically
 
@@ -24,7 +23,8 @@ class Cell:
     """One thing to grade.
 
     Attributes:
-        origin: where the activations come from (model, revision, site, digest of the texts): part of the record's name, and
+        origin: where the activations come from (model, revision, site, digest of the texts): part of the record's
+        name, and
             shown in the report.
     """
 
@@ -49,12 +49,14 @@ class Cell:
 
 
 def _code_digest(*classes: type) -> str:
-    root = Path(excise.__file__).parent
+    root = Path(__file__).parents[1]
     files = {Path(inspect.getfile(kind)) for kind in classes}
     for part in _SHARED_CODE:
         files |= {root / part} if part.endswith(".py") else set((root / part).glob("*.py"))
     files.add(root / "erasers" / "leace.py")  # The reference of every budget.
-    return hashlib.sha256("".join(hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)).encode()
+    ).hexdigest()
 
 
 def record_path(folder: Path, cell: Cell) -> Path:
@@ -78,7 +80,8 @@ class Record:
 
 
 def read_records(folder: Path, keys: Sequence[str] | None = None) -> list[Record]:
-    """Finished cells of a results folder: those with the given keys, or the newest of each setting, in order of concept.
+    """Finished cells of a results folder: those with the given keys, or the newest of each setting, in order of
+    concept.
 
     A cell graded again by newer code leaves its older record in place; without keys only the newer one is read.
 
@@ -93,7 +96,8 @@ def read_records(folder: Path, keys: Sequence[str] | None = None) -> list[Record
                        maximum_object_size=268435456)
         WHERE ? OR list_contains(?, key)
         QUALIFY row_number() OVER (
-            PARTITION BY origin, grade->>'concept', grade->>'eraser', grade->>'settings', grade->>'seed' ORDER BY written DESC) = 1
+            PARTITION BY origin, grade->>'concept', grade->>'eraser', grade->>'settings', grade->>'seed' ORDER BY
+            written DESC) = 1
         ORDER BY origin, grade->>'concept', grade->>'eraser', grade->>'seed'
     """
     try:

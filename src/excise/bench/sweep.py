@@ -26,7 +26,8 @@ def run_sweep(
     Args:
         cells: what to grade.
         folder: of the records.
-        jobs: processes; -1 for one per core. Wrap the call in `joblib.parallel_config(backend=...)` for another backend.
+        jobs: processes; -1 for one per core. Wrap the call in `joblib.parallel_config(backend=...)` for another
+        backend.
         force: grade again what has a record.
         progress: called with (cells done, cells to do).
 

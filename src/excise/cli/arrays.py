@@ -37,7 +37,8 @@ def read_array(path: Path) -> Tensor:
 
 
 def read_column(path: Path, name: str) -> list[Any]:
-    """One label or group a row: .npy [n], .safetensors with a tensor of that name, .csv with one column, or .txt lines."""
+    """One label or group a row: .npy [n], .safetensors with a tensor of that name, .csv with one column, or .txt
+    lines."""
     if path.suffix == ".npy":
         values = _read_npy(path)
         if values.ndim != 1:
@@ -53,10 +54,10 @@ def read_column(path: Path, name: str) -> list[Any]:
         for number, row in enumerate(rows, 1):
             if len(row) != 1:
                 raise ExciseError(f"{path}:{number}: has {len(row)} columns; {name} must be one value a row")
-        values = [row[0].strip() for row in rows]
-        if values and values[0].lower() in (name, "label", "labels", "group", "groups", "z", "y"):
-            del values[0]  # A header.
-        return values
+        lines = [row[0].strip() for row in rows]
+        if lines and lines[0].lower() in (name, "label", "labels", "group", "groups", "z", "y"):
+            del lines[0]  # A header.
+        return lines
     raise ExciseError(f"{path}: unknown kind of file; give .npy, .safetensors, .csv or .txt")
 
 
@@ -77,11 +78,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(str(path), "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     except (OSError, SafetensorError) as err:
-        raise ExciseError(f"{path}: not a readable safetensors file ({err}); is it truncated or another format?") from err
+        raise ExciseError(
+            f"{path}: not a readable safetensors file ({err}); is it truncated or another format?"
+        ) from err
 
 
 def write_array(path: Path, x: Tensor) -> None:
-    """Writes activations [n, d] in the format of the name, whole or not at all; .csv and .npy hold float32 for half precision."""
+    """Writes activations [n, d] in the format of the name, whole or not at all; .csv and .npy hold float32 for half
+    precision."""
     if path.suffix == ".safetensors":
         content = save({"x": x.contiguous()})
     else:
@@ -115,7 +119,9 @@ def _read_npy(path: Path) -> np.ndarray[Any, Any]:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError, EOFError) as err:
-        raise ExciseError(f"{path}: not a readable .npy file ({err}); is it truncated, or an array of objects?") from err
+        raise ExciseError(
+            f"{path}: not a readable .npy file ({err}); is it truncated, or an array of objects?"
+        ) from err
 
 
 def _read_text(path: Path) -> str:
@@ -137,7 +143,9 @@ def _read_csv(path: Path) -> list[list[float]]:
                 continue  # A header.
             raise ExciseError(f"{path}:{number}: {err}; every line must hold numbers only") from err
         if rows and len(row) != len(rows[0]):
-            raise ExciseError(f"{path}:{number}: has {len(row)} columns, the lines before it {len(rows[0])}; is the file truncated?")
+            raise ExciseError(
+                f"{path}:{number}: has {len(row)} columns, the lines before it {len(rows[0])}; is the file truncated?"
+            )
         rows.append(row)
     if not rows:
         raise ExciseError(f"{path}: is empty; give one row of numbers a line")

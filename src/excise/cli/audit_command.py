@@ -18,10 +18,16 @@ from excise.types import ExciseError
 
 def audit(
     x: Annotated[Path, typer.Argument(help="Activations before erasure [n, d]: .npy, .safetensors or .csv.")],
-    labels: Annotated[Path | None, typer.Option(help="One label a row: .npy, .csv, .txt; not needed for a file of `excise capture`.")] = None,
-    groups: Annotated[Path | None, typer.Option(help="Group of each row (pair, topic, person): such rows stay together.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="One label a row: .npy, .csv, .txt; not needed for a file of `excise capture`.")
+    ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="Group of each row (pair, topic, person): such rows stay together.")
+    ] = None,
     erased: Annotated[Path | None, typer.Option(help="The same rows after erasure, by any tool.")] = None,
-    erasure: Annotated[Path | None, typer.Option("--map", help="Or a map that `excise fit` wrote, fitted on other rows.")] = None,
+    erasure: Annotated[
+        Path | None, typer.Option("--map", help="Or a map that `excise fit` wrote, fitted on other rows.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of splits and probes.")] = 0,
     json: Json = False,
 ) -> None:
@@ -41,13 +47,19 @@ def audit(
     if json:
         print_json(result)
         return
-    table = Table(title=f"{result.n} rows, {result.d} dimensions, {result.n_classes} classes; chance is {result.chance:.3f}")
+    table = Table(
+        title=f"{result.n} rows, {result.d} dimensions, {result.n_classes} classes; chance is {result.chance:.3f}"
+    )
     table.add_column("probe")
     table.add_column("unerased", justify="right")
     if result.erased:
         table.add_column("erased", justify="right")
     for probe, before in result.unerased.items():
-        table.add_row(probe + (" (strongest)" if probe == result.worst else ""), figure(before), *([figure(result.erased[probe])] if result.erased else []))
+        table.add_row(
+            probe + (" (strongest)" if probe == result.worst else ""),
+            figure(before),
+            *([figure(result.erased[probe])] if result.erased else []),
+        )
     console.print(table)
     if result.budget is not None:
         print(f"Edit: {result.budget:.2f} times LEACE's on these rows.")

@@ -22,10 +22,16 @@ from excise.types import ConceptData, ExciseError, Site
 
 
 def bench(
-    concepts: Annotated[str, typer.Option(help="Names, .jsonl files, or 'all', separated by commas.")] = ",".join(STARTERS),
-    erasers: Annotated[str, typer.Option(help="Class names separated by commas, or 'all'. Controls are always graded.")] = "all",
+    concepts: Annotated[str, typer.Option(help="Names, .jsonl files, or 'all', separated by commas.")] = ",".join(
+        STARTERS
+    ),
+    erasers: Annotated[
+        str, typer.Option(help="Class names separated by commas, or 'all'. Controls are always graded.")
+    ] = "all",
     model: Annotated[str, typer.Option(help="Packaged model, Hugging Face id, or local folder.")] = DEFAULT_MODEL,
-    site: Annotated[str, typer.Option(help="Module path or block number, and pooling: 14:mean, encoder.layer.3:last.")] = "14:mean",
+    site: Annotated[
+        str, typer.Option(help="Module path or block number, and pooling: 14:mean, encoder.layer.3:last.")
+    ] = "14:mean",
     seeds: Annotated[int, typer.Option(help="Repeat with this many seeds of splits and probes.", min=1)] = 1,
     out: Annotated[Path, typer.Option(help="Folder for records and report.html.")] = Path("results"),
     jobs: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = -1,
@@ -58,7 +64,13 @@ def bench(
     for concept in found:
         data = ConceptData.of(x[start : start + len(concept)], concept.labels, concept.groups, concept.name)
         start += len(concept)
-        origin = {"model": lm.name, "revision": lm.revision, "dtype": lm.dtype, "site": str(where), "texts": concept.digest}
+        origin = {
+            "model": lm.name,
+            "revision": lm.revision,
+            "dtype": lm.dtype,
+            "site": str(where),
+            "texts": concept.digest,
+        }
         cells += [Cell(kinds[name](), data, origin, panel, seed) for name in chosen for seed in range(seeds)]
     with progress("grading") as step:
         errors = run_sweep(cells, out / "records", jobs=jobs, force=force, progress=step)

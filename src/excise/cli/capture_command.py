@@ -21,7 +21,9 @@ from excise.types import ExciseError, Site, write_atomically
 
 def capture(
     out: Annotated[Path, typer.Option(help="File to write, .safetensors: x [rows, d], z, group, text.")],
-    concept: Annotated[str, typer.Option(help="Built-in concept or .jsonl file with text, label, optional group.")] = "",
+    concept: Annotated[
+        str, typer.Option(help="Built-in concept or .jsonl file with text, label, optional group.")
+    ] = "",
     dataset: Annotated[str, typer.Option(help="Hugging Face dataset id or folder, instead of --concept.")] = "",
     split: Annotated[str, typer.Option(help="With --dataset: split, also a slice like train[:1000].")] = "train",
     text: Annotated[str, typer.Option(help="With --dataset: column with the text.")] = "text",
@@ -37,7 +39,11 @@ def capture(
     check_writable(out, ".safetensors")
     if bool(concept) == bool(dataset):
         raise ExciseError("give the texts either with --concept or with --dataset")
-    found = find_concept(concept) if concept else from_dataset(dataset, split=split, text=text, label=label, group=group or None)
+    found = (
+        find_concept(concept)
+        if concept
+        else from_dataset(dataset, split=split, text=text, label=label, group=group or None)
+    )
     where = Site.parse(site)
     lm = language_model(model, dtype, device, accept_terms)  # type: ignore[arg-type]  # checked inside
     with progress("reading activations") as step:
@@ -49,6 +55,12 @@ def capture(
         "group": torch.tensor([numbers[name] for name in found.groups])[captured.text],
         "text": captured.text,
     }
-    header = {"concept": found.name, "model": lm.name, "revision": lm.revision, "site": str(where), "texts": found.digest}
+    header = {
+        "concept": found.name,
+        "model": lm.name,
+        "revision": lm.revision,
+        "site": str(where),
+        "texts": found.digest,
+    }
     write_atomically(out, save(tensors, {"excise": jsonlib.dumps(header)}))
     print(f"{out}: {captured.x.shape[0]} rows, {captured.x.shape[1]} dimensions, {found.name} at {where} of {lm.name}")

@@ -37,6 +37,6 @@ def concepts(
         print_json({each: asdict(card) for each, card in cards.items()})
         return
     table = Table("concept", "a positive text")
-    for each, card in cards.items():
-        table.add_row(each, card.definition)
+    for each in cards:
+        table.add_row(each, cards[each].definition)
     console.print(table)

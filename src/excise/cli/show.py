@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from excise.bench.leaderboard import READABLE, Board
+from excise.probes import all_probes
 from excise.stats.bootstrap import Interval
 
 console = Console(soft_wrap=False)
@@ -32,7 +34,14 @@ def print_json(value: Any) -> None:
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr that appears with the first step; the callable takes (done, of)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=stderr) as bar:
         task: list[Any] = []
 
@@ -45,44 +54,54 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def figure(interval: Interval) -> str:
-    """".847 ±.021": half the width of the 95% interval."""
+    """ ".847 ±.02": accuracy and half the width of its 95% interval."""
     half = (interval.high - interval.low) / 2
-    return f"{interval.value:.3f} ±{half:.3f}"
+    return f"{_short(f'{interval.value:.3f}')}±{_short(f'{half:.2f}')}"
 
 
-def signed(interval: Interval) -> str:
-    """"-0.021 [-0.040, -0.003]"."""
-    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+_KEY = """\
+Number: rank; equal ranks are not told apart; controls (-) and maps that broke
+a rule (!) have none. ±: half the 95% bootstrap interval. worst: the strongest
+probe, chosen on probe rows. vs LEACE: of worst; * if its interval excludes 0.
+edit: mean squared edit on test rows, in LEACE edits."""
 
 
 def board_table(board: Board) -> Table:
-    """The leaderboard as a terminal table."""
+    """The leaderboard as a terminal table that fits 80 columns with the default panel."""
     table = Table(
-        title=f"Accuracy of fresh probes after erasure, mean over {len(board.concepts)} concepts; chance is {board.chance:.3f}",
-        caption="± is half the 95% bootstrap interval over groups of test rows. Worst: the panel's strongest probe, chosen on probe rows.\n"
-        "Budget: mean squared edit on test rows, in LEACE edits. Equal rank: not told apart. Controls and flagged maps (!) are unranked.",
+        title=f"Fresh probes on erased rows, mean accuracy over {len(board.concepts)} concepts",
+        caption=_KEY,
         caption_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
     )
-    for column in ("rank", "eraser"):
-        table.add_column(column)
-    for column in (*board.probes, "worst", "worst, against LEACE", "budget"):
+    table.add_column("eraser", no_wrap=True)
+    for column in (*(all_probes()[p].title for p in board.probes), "worst", "vs LEACE", "edit"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in board.rows:
+        against = row.against_leace
+        clear = "*" if against.low > 0 or against.high < 0 else " "
         table.add_row(
-            str(row.rank) if row.rank else "-",
-            row.title + (" !" if row.flags else ""),
+            ("!" if row.flags else str(row.rank) if row.rank else "-") + f" {row.title}",
             *(figure(row.accuracy[probe]) for probe in board.probes),
             figure(row.worst),
-            "" if row.eraser == "Leace" else signed(row.against_leace),
-            f"{row.budget:.2f}",
+            "" if row.eraser == "Leace" else _short(f"{against.value:+.3f}") + clear,
+            f"{row.budget:.2f}" if row.budget < 10 else f"{row.budget:.0f}",
             style="dim" if row.control else None,
         )
     return table
 
 
+def _short(figure: str) -> str:
+    """ "-0.021" as "-.021"."""
+    return figure.replace("0.", ".", 1) if figure.lstrip("+-").startswith("0.") else figure
+
+
 def print_board(board: Board) -> None:
     """The table and what must be said beside it."""
     console.print(board_table(board))
+    console.print(f"Chance is {board.chance:.3f}.")
     for row in board.rows:
         if row.flags:
             console.print(f"! {row.title}: {'; '.join(row.flags)}")

@@ -26,7 +26,10 @@ def load_concept(name: str) -> Concept:
         ExciseError: no such concept.
     """
     if name not in builtin_concepts():
-        raise ExciseError(f"no built-in concept {name!r}; there are: {', '.join(builtin_concepts())}. For your own, give a .jsonl file")
+        raise ExciseError(
+            f"no built-in concept {name!r}; there are: {', '.join(builtin_concepts())}. For your own, give a .jsonl "
+            f"file"
+        )
     lines = (_DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     rows = ((f"{name}.jsonl:{number}", json.loads(line)) for number, line in enumerate(lines, 1))
     return concept_from_rows(name, rows, read_card(name))

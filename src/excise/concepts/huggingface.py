@@ -25,7 +25,9 @@ def from_dataset(
     try:
         table = datasets.load_dataset(path, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as err:
-        raise ExciseError(f"cannot load the dataset {path!r}, split {split!r}: {str(err).strip().splitlines()[0]}") from err
+        raise ExciseError(
+            f"cannot load the dataset {path!r}, split {split!r}: {str(err).strip().splitlines()[0]}"
+        ) from err
     columns = {"text": text, "label": label} | ({"group": group} if group else {})
     for column in columns.values():
         if column not in table.column_names:

@@ -31,14 +31,18 @@ def read_jsonl(path: str | Path) -> Concept:
             last = " The last line may be truncated." if number == len(lines) else ""
             raise ExciseError(f"{path}:{number}: not JSON ({err.msg}); each line must be one object.{last}") from err
         if not isinstance(row, dict):
-            raise ExciseError(f'{path}:{number}: must be an object like {{"text": "...", "label": 1}}, got {type(row).__name__}')
+            raise ExciseError(
+                f'{path}:{number}: must be an object like {{"text": "...", "label": 1}}, got {type(row).__name__}'
+            )
         rows.append((f"{path}:{number}", row))
     return concept_from_rows(path.stem, rows)
 
 
 def concept_from_rows(name: str, rows: Iterable[tuple[str, Mapping[str, Any]]], card: Card | None = None) -> Concept:
     """Checks rows, each with the place it came from, and numbers their labels in sorted order."""
-    texts, labels, groups = [], [], []
+    texts: list[str] = []
+    labels: list[int | str] = []
+    groups: list[str] = []
     for place, row in rows:
         text, label = row.get("text"), row.get("label")
         if not isinstance(text, str) or not text.strip():

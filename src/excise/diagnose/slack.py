@@ -20,7 +20,8 @@ class Slack:
     Attributes:
         leace: what LEACE spends on these rows.
         mean_shift: p0 p1 |m1 - m0|^2; no map with equal class means costs less.
-        gaussian: p0 p1 (|m1 - m0|^2 + Bures^2(S0, S1)); no map with equal class means and covariances costs less, even one
+        gaussian: p0 p1 (|m1 - m0|^2 + Bures^2(S0, S1)); no map with equal class means and covariances costs less, even
+        one
             that is told the labels.
     """
 

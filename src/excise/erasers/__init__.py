@@ -29,5 +29,7 @@ def all_maps() -> dict[str, type[ErasureMap]]:
 def __getattr__(name: str) -> type[Eraser]:
     """Makes `from excise.erasers import Leace` work for every file in the folder."""
     if name.startswith("_") or name not in all_erasers():
-        raise AttributeError(f"no eraser {name!r}; there are: {', '.join(all_erasers())}" if name[:1].isupper() else name)
+        raise AttributeError(
+            f"no eraser {name!r}; there are: {', '.join(all_erasers())}" if name[:1].isupper() else name
+        )
     return all_erasers()[name]

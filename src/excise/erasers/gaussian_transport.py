@@ -57,7 +57,8 @@ class RoutedAffineMap(ErasureMap):
 class GaussianTransport(Eraser):
     """Moves class c by the optimal transport from N(m_c, S_c) to the Bures barycentre N(m, S) of all classes.
 
-    T_c = S_c^-1/2 (S_c^1/2 S S_c^1/2)^1/2 S_c^-1/2. With true labels this equalises class means and covariances, hence leaves
+    T_c = S_c^-1/2 (S_c^1/2 S S_c^1/2)^1/2 S_c^-1/2. With true labels this equalises class means and covariances, hence
+    leaves
     nothing for quadratic probes (the oracle QLEACE). A new row has no label, so each transport is weighted by the
     posterior of a logistic router whose scores are calibrated on held-out folds of the fitted rows: a router calibrated
     on rows that it has fitted would be far too sure. No guarantee survives the routing.
@@ -75,7 +76,8 @@ class GaussianTransport(Eraser):
         counts = torch.bincount(classes)
         if counts.min() < 2 * _FOLDS:
             raise ExciseError(
-                f"class {int(counts.argmin())} has {int(counts.min())} rows; GaussianTransport needs {2 * _FOLDS} per class for a "
+                f"class {int(counts.argmin())} has {int(counts.min())} rows; GaussianTransport needs {2 * _FOLDS} "
+                f"per class for a "
                 "covariance and a cross-fitted router. Use Leace or MeanProjection, or merge the class with another"
             )
         means = torch.stack([x[classes == c].mean(dim=0) for c in range(len(counts))])

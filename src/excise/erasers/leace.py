@@ -51,5 +51,6 @@ def _solve(sigma: Float64[Tensor, "d d"], b: Float64[Tensor, "d k"]) -> Float64[
     pivots = chol.diagonal()
     if info == 0 and pivots.min() > 1e-6 * pivots.max():  # Condition under 1e12: the solve keeps 4 digits or more.
         return torch.cholesky_solve(b, chol)
-    # Rank-deficient (shrinkage off and n <= d, or a constant dimension): the pseudo-inverse ignores the empty directions.
+    # Rank-deficient (shrinkage off and n <= d, or a constant dimension): the pseudo-inverse ignores the empty
+    # directions.
     return linalg.pinv(sigma, rtol=1e-12, hermitian=True) @ b

@@ -16,7 +16,8 @@ from excise.types import Eraser, check_labels
 class MeanProjection(Eraser):
     """x - Q Q' (x - mu), Q an orthonormal basis of the class-mean differences (of cov(x, z) for continuous z).
 
-    Equal class means on the fitted rows, hence no linear probe beats chance there; the edit is larger than LEACE's because
+    Equal class means on the fitted rows, hence no linear probe beats chance there; the edit is larger than LEACE's
+    because
     all variance along Q goes, not only the part that z explains.
     """
 

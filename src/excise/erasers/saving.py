@@ -23,7 +23,9 @@ def save_map(erasure: ErasureMap, path: str | Path) -> None:
     """
     kind = type(erasure).__name__
     if all_maps().get(kind) is not type(erasure):
-        raise ExciseError(f"{kind} is not defined in excise.erasers, so load() could not rebuild it; put its file there")
+        raise ExciseError(
+            f"{kind} is not defined in excise.erasers, so load() could not rebuild it; put its file there"
+        )
     header = {"format": _FORMAT, "map": kind, "excise": version("excise"), "provenance": json.dumps(erasure.provenance)}
     write_atomically(Path(path), save({k: v.cpu() for k, v in erasure.state_dict().items()}, header))
 
@@ -41,7 +43,9 @@ def load_map(path: str | Path) -> ErasureMap:
     except FileNotFoundError as err:
         raise ExciseError(f"{path}: no such file") from err
     except (SafetensorError, OSError) as err:
-        raise ExciseError(f"{path}: not a readable safetensors file ({err}); is it truncated? Fit and save the map again") from err
+        raise ExciseError(
+            f"{path}: not a readable safetensors file ({err}); is it truncated? Fit and save the map again"
+        ) from err
     kind = all_maps().get(header.get("map", ""))
     if header.get("format") != _FORMAT or kind is None:
         raise ExciseError(f"{path}: a safetensors file, but not an erasure map; `excise fit` writes one")

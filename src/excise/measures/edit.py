@@ -8,7 +8,8 @@ from torch import Tensor
 
 from excise.types import ErasureMap, ExciseError
 
-# A row that takes more than this many times the mean carries the spend of the others. LEACE, whose edit is a squared linear
+# A row that takes more than this many times the mean carries the spend of the others. LEACE, whose edit is a squared
+# linear
 # functional, stays under 20 on language-model activations; see docs/protocol.md.
 ROW_CAP = 40.0
 # Batched and single-row matrix products differ in the last bits of float32, nothing more.
@@ -31,7 +32,9 @@ def checked_apply(erasure: ErasureMap, x: Tensor) -> Tensor:
     if not torch.equal(before, x):
         raise ExciseError("the map changed its input in place; work on a copy")
     if erased.shape != x.shape or erased.dtype != x.dtype:
-        raise ExciseError(f"the map turned {tuple(x.shape)} {x.dtype} into {tuple(erased.shape)} {erased.dtype}; it must keep both")
+        raise ExciseError(
+            f"the map turned {tuple(x.shape)} {x.dtype} into {tuple(erased.shape)} {erased.dtype}; it must keep both"
+        )
     if not torch.isfinite(erased).all():
         raise ExciseError("the map's output has NaN or infinite values")
     return erased

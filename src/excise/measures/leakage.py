@@ -13,13 +13,13 @@ def chance(z: npt.NDArray[np.int64]) -> float:
     return float(np.bincount(z).max() / len(z))
 
 
-def fold(accuracy: npt.ArrayLike, n_classes: int) -> npt.NDArray[np.float64]:
+def fold(accuracy: float | npt.NDArray[np.float64], n_classes: int) -> npt.NDArray[np.float64]:
     """max(a, 1 - a) for two classes: a probe that is always wrong knows the concept.
 
     With more classes a probe under chance cannot simply be inverted, and accuracy stays as it is.
     """
     accuracy = np.asarray(accuracy, dtype=np.float64)
-    return np.maximum(accuracy, 1 - accuracy) if n_classes == 2 else accuracy
+    return np.asarray(np.maximum(accuracy, 1 - accuracy)) if n_classes == 2 else accuracy
 
 
 def folded_accuracy(

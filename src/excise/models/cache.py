@@ -40,7 +40,8 @@ class CaptureCache:
                 with safe_open(str(shard), "pt") as file:
                     keys, lengths = file.get_tensor("keys"), file.get_tensor("lengths")
             except (SafetensorError, OSError):
-                # Only a failing disk or a foreign hand can leave a broken shard; it holds nothing that cannot be computed again.
+                # Only a failing disk or a foreign hand can leave a broken shard; it holds nothing that cannot be
+                # computed again.
                 shard.unlink(missing_ok=True)
                 continue
             starts = (lengths.cumsum(0) - lengths).tolist()

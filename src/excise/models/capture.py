@@ -52,13 +52,15 @@ def capture(
         progress: called with (texts done, texts to do).
 
     Raises:
-        ExciseError: an empty or too long text, an unknown module, activations that overflow: each with the row's number.
+        ExciseError: an empty or too long text, an unknown module, activations that overflow: each with the row's
+        number.
     """
     _check_texts(texts)
     if not sites:
         raise ExciseError("no site given; for instance Site('14', 'mean')")
     stores = {
-        site: CaptureCache(cache or cache_root() / "captures", [model.name, model.revision, model.dtype, str(site)]) for site in sites
+        site: CaptureCache(cache or cache_root() / "captures", [model.name, model.revision, model.dtype, str(site)])
+        for site in sites
     }
     missing = sorted({i for store in stores.values() for i in store.missing(texts)})
     if missing:
@@ -71,7 +73,10 @@ def capture(
 
 
 def _compute(
-    model: LanguageModel, numbers: dict[str, int], stores: dict[Site, CaptureCache], progress: Callable[[int, int], None] | None
+    model: LanguageModel,
+    numbers: dict[str, int],
+    stores: dict[Site, CaptureCache],
+    progress: Callable[[int, int], None] | None,
 ) -> None:
     """Captures distinct texts (with the row number of each, for errors) into the stores."""
     module, tokenizer = model.parts
@@ -87,7 +92,8 @@ def _compute(
             for i, rows in zip(batch, _pool(hidden[target], mask, site), strict=True):
                 if not torch.isfinite(rows).all():
                     raise ExciseError(
-                        f"text {numbers[texts[i]]}: activations at {site} overflow in {model.dtype}; capture in float32 or bfloat16"
+                        f"text {numbers[texts[i]]}: activations at {site} overflow in {model.dtype}; capture in "
+                        f"float32 or bfloat16"
                     )
                 pending[site].append((texts[i], rows))
         done += len(batch)
@@ -107,10 +113,12 @@ def find_module(model: nn.Module, path: str) -> nn.Module:
     """
     modules = dict(model.named_modules())
     if path.isdigit():
-        depth = model.config.num_hidden_layers  # type: ignore[union-attr]
+        depth: int = model.config.num_hidden_layers  # type: ignore[union-attr,assignment]
         stacks = [m for m in modules.values() if isinstance(m, nn.ModuleList) and len(m) == depth]
         if not stacks:
-            raise ExciseError(f"found no stack of {depth} blocks in this model; name the module instead, one of: {_some(modules)}")
+            raise ExciseError(
+                f"found no stack of {depth} blocks in this model; name the module instead, one of: {_some(modules)}"
+            )
         if int(path) >= depth:
             raise ExciseError(f"the model has blocks 0 to {depth - 1}; there is no block {path}")
         return stacks[0][int(path)]
@@ -147,10 +155,15 @@ def truncated_forward(model: Any, ids: Tensor, mask: Tensor, targets: Sequence[n
         for handle in handles:
             handle.remove()
     if len(seen) < len(set(targets)):
-        raise ExciseError("the forward pass never reached one of the sites; is it part of a head or of an unused branch?")
+        raise ExciseError(
+            "the forward pass never reached one of the sites; is it part of a head or of an unused branch?"
+        )
     for hidden in seen.values():
         if hidden.shape[:2] != ids.shape:
-            raise ExciseError(f"a site's output has shape {tuple(hidden.shape)}, not [texts, tokens, d]; choose a module that outputs hidden states")
+            raise ExciseError(
+                f"a site's output has shape {tuple(hidden.shape)}, not [texts, tokens, d]; choose a module that "
+                f"outputs hidden states"
+            )
     return seen
 
 
@@ -188,7 +201,8 @@ def _pool(hidden: Tensor, mask: Tensor, site: Site) -> list[Tensor]:
 def _mean_weights(norms: Tensor, mask: Tensor) -> Tensor:
     """1 for tokens that enter the mean, [batch, tokens]: all but padding, the first token, and attention sinks.
 
-    Sinks are not always first: in SmolLM2 about one short text in 700 has a second one, and a single such row would hold a
+    Sinks are not always first: in SmolLM2 about one short text in 700 has a second one, and a single such row would
+    hold a
     hundred times the variance of any other.
     """
     kept = mask.clone()
@@ -213,6 +227,7 @@ def _tokenize(tokenizer: Any, texts: list[str], numbers: dict[str, int], config:
             raise ExciseError(f"text {numbers[text]} has {len(ids)} tokens and the model takes {longest}; shorten it")
         if len(ids) < (2 if mean else 1):
             raise ExciseError(
-                f"text {numbers[text]} ({text!r}) has {len(ids)} token(s); mean pooling leaves the first one out. Use 'last' pooling or drop the row"
+                f"text {numbers[text]} ({text!r}) has {len(ids)} token(s); mean pooling leaves the first one out. "
+                f"Use 'last' pooling or drop the row"
             )
     return tokens

@@ -53,7 +53,9 @@ class LanguageModel:
         try:
             with quiet(transformers):
                 tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=revision)
-                model = transformers.AutoModel.from_pretrained(source, revision=revision, dtype=getattr(torch, self.dtype))
+                model = transformers.AutoModel.from_pretrained(
+                    source, revision=revision, dtype=getattr(torch, self.dtype)
+                )
         except (OSError, ValueError, KeyError) as err:
             raise ExciseError(f"cannot load {self.name}: {str(err).strip().splitlines()[0]}. {_HELP}") from err
         model.config.use_cache = False
@@ -63,10 +65,15 @@ class LanguageModel:
         return model.to(self.device).eval(), tokenizer
 
 
-_HELP = f"Give a packaged model ({', '.join(PACKAGED)}), a Hugging Face id that can be reached, or a folder with config, weights and tokenizer"
+_HELP = (
+    f"Give a packaged model ({', '.join(PACKAGED)}), a Hugging Face id that can be reached, or a folder with config, "
+    "weights and tokenizer"
+)
 
 
-def language_model(name: str = DEFAULT_MODEL, dtype: Dtype = "float32", device: str = "cpu", accept_terms: bool = False) -> LanguageModel:
+def language_model(
+    name: str = DEFAULT_MODEL, dtype: Dtype = "float32", device: str = "cpu", accept_terms: bool = False
+) -> LanguageModel:
     """Finds a model and its revision; weights are fetched and loaded when the first text is captured.
 
     Args:

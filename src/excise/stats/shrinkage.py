@@ -32,7 +32,8 @@ def shrink_covariance(sigma: Float64[Tensor, "d d"], n: int) -> Float64[Tensor, 
 
 
 def class_covariances(centred: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"]) -> Float64[Tensor, "k d d"]:
-    """Covariance of each class, shrunk in the coordinates that whiten the pooled covariance, hence towards the pooled one.
+    """Covariance of each class, shrunk in the coordinates that whiten the pooled covariance, hence towards the pooled
+    one.
 
     Args:
         centred: rows less the mean of their class.

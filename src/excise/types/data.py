@@ -34,7 +34,11 @@ class ConceptData:
 
     @classmethod
     def of(
-        cls, x: Tensor | npt.ArrayLike, labels: Sequence[Hashable], groups: Sequence[Hashable] | None = None, name: str = "data"
+        cls,
+        x: Tensor | npt.ArrayLike,
+        labels: Sequence[Hashable],
+        groups: Sequence[Hashable] | None = None,
+        name: str = "data",
     ) -> ConceptData:
         """Checks and numbers arbitrary labels and groups; without groups every row is a group of its own.
 
@@ -45,14 +49,17 @@ class ConceptData:
         n = len(tensor)
         for what, values in (("labels", labels), ("groups", groups)):
             if values is not None and len(values) != n:
-                raise ExciseError(f"x has {n} rows but there are {len(values)} {what}; give one per row, in the same order")
+                raise ExciseError(
+                    f"x has {n} rows but there are {len(values)} {what}; give one per row, in the same order"
+                )
         plain = [_plain(v) for v in labels]
         for i, label in enumerate(plain):
             if label is None or label != label:
                 raise ExciseError(f"row {i} has no label (got {label!r}); drop the row or label it")
             if isinstance(label, float) and not label.is_integer():
                 raise ExciseError(
-                    f"row {i} has label {label!r}; probes need classes. For a continuous concept, bin it first (two to five bins)"
+                    f"row {i} has label {label!r}; probes need classes. For a continuous concept, bin it first (two "
+                    f"to five bins)"
                 )
         classes = sorted(set(plain), key=lambda v: (str(type(v)), v))
         if len(classes) < 2:
@@ -70,4 +77,4 @@ class ConceptData:
 def _plain(value: Hashable) -> Hashable:
     """numpy and torch scalars as Python values, so that equal labels compare equal."""
     item = getattr(value, "item", None)
-    return item() if callable(item) else value  # type: ignore[no-any-return]
+    return item() if callable(item) else value

@@ -30,7 +30,8 @@ class ErasureMap(nn.Module, ABC):
         super().__init__()
         self.provenance = {}
         for name, tensor in tensors.items():
-            self.register_buffer(name, tensor.detach().contiguous())
+            # A copy: buffers that share memory could not be saved.
+            self.register_buffer(name, tensor.detach().clone(memory_format=torch.contiguous_format))
 
     @property
     @abstractmethod
@@ -48,7 +49,10 @@ class ErasureMap(nn.Module, ABC):
             ExciseError: another last dimension than at fit time, or integer input.
         """
         if x.ndim == 0 or x.shape[-1] != self.d:
-            raise ExciseError(f"this map was fitted in {self.d} dimensions and got x of shape {tuple(x.shape)}; is it another site or model?")
+            raise ExciseError(
+                f"this map was fitted in {self.d} dimensions and got x of shape {tuple(x.shape)}; is it another site "
+                f"or model?"
+            )
         if not x.is_floating_point():
             raise ExciseError(f"x has dtype {x.dtype}; activations must be floating point")
         work = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -64,7 +68,8 @@ class Eraser(ABC):
     source: ClassVar[str]
     """Where the formula comes from."""
     guarantee: ClassVar[Guarantee] = "none"
-    """What holds by construction on the fitted rows: "linear" (no linear probe beats chance), "total" (nothing is left)."""
+    """What holds by construction on the fitted rows: "linear" (no linear probe beats chance), "total" (nothing is
+    left)."""
     control: ClassVar[bool] = False
     """A control is always on the board and never called the best."""
 

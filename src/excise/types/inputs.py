@@ -18,11 +18,15 @@ def check_activations(x: Tensor | npt.ArrayLike) -> Tensor:
     """
     tensor = x.detach() if isinstance(x, Tensor) else _from_array(x)
     if tensor.ndim != 2:
-        raise ExciseError(f"x has shape {tuple(tensor.shape)}; it must be [rows, dimensions]. Flatten other axes into rows first")
+        raise ExciseError(
+            f"x has shape {tuple(tensor.shape)}; it must be [rows, dimensions]. Flatten other axes into rows first"
+        )
     if 0 in tensor.shape:
         raise ExciseError(f"x is empty (shape {tuple(tensor.shape)}); there is nothing to fit or to measure")
     if not tensor.is_floating_point():
-        raise ExciseError(f"x has dtype {tensor.dtype}; activations must be floating point (x.float() if they are counts)")
+        raise ExciseError(
+            f"x has dtype {tensor.dtype}; activations must be floating point (x.float() if they are counts)"
+        )
     check_finite(tensor, "x")
     return tensor
 
@@ -51,7 +55,10 @@ def check_labels(z: Tensor | npt.ArrayLike, n: int) -> Float64[Tensor, "n k"]:
     """
     tensor = z.detach() if isinstance(z, Tensor) else _from_array(z)
     if tensor.ndim not in (1, 2) or len(tensor) != n:
-        raise ExciseError(f"z has shape {tuple(tensor.shape)} but x has {n} rows; give one label (or one row of k values) per row of x")
+        raise ExciseError(
+            f"z has shape {tuple(tensor.shape)} but x has {n} rows; give one label (or one row of k values) per row "
+            f"of x"
+        )
     if tensor.is_floating_point():
         check_finite(tensor, "z")
     if tensor.ndim == 1:
@@ -83,7 +90,9 @@ def check_classes(z: Tensor | npt.ArrayLike, n: int, eraser: str) -> Tensor:
     if columns.shape[1] == 1:
         values = columns.unique()
         if len(values) != 2:
-            raise ExciseError(f"{eraser} needs classes and z is continuous; use Leace or MeanProjection, or bin z into integers")
+            raise ExciseError(
+                f"{eraser} needs classes and z is continuous; use Leace or MeanProjection, or bin z into integers"
+            )
         return (columns[:, 0] == values[1]).long()
     if not bool(((columns == 0) | (columns == 1)).all() and (columns.sum(dim=1) == 1).all()):
         raise ExciseError(f"{eraser} needs one class per row; z [n, k] is not one-hot. Use Leace or MeanProjection")
@@ -94,4 +103,6 @@ def _from_array(values: npt.ArrayLike) -> Tensor:
     try:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as err:
-        raise ExciseError(f"cannot read the array as numbers: {err}. Text labels must be mapped to integers first") from err
+        raise ExciseError(
+            f"cannot read the array as numbers: {err}. Text labels must be mapped to integers first"
+        ) from err

@@ -42,4 +42,5 @@ class Probe(ABC):
 
     @abstractmethod
     def fit(self, x: Rows, z: Classes, groups: Classes, seed: int) -> FittedProbe:
-        """Trains on x [n, d], classes z [n]; hyperparameters are chosen by cross-validation that keeps groups together."""
+        """Trains on x [n, d], classes z [n]; hyperparameters are chosen by cross-validation that keeps groups
+        together."""

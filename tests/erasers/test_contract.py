@@ -1,0 +1,119 @@
+"""Every eraser meets every check; every check is failed by an eraser that breaks its law."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor
+
+import excise.erasers
+from excise.erasers import all_erasers
+from excise.erasers.low_rank import LowRankMap
+from excise.types import Eraser, ErasureMap
+from tests.erasers import contract
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "eraser", [kind() for kind in all_erasers().values()], ids=lambda eraser: type(eraser).__name__
+)
+def test_contract(eraser: Eraser, check: contract.Check) -> None:
+    check(eraser)
+
+
+def test_discovery_finds_what_is_in_the_folder() -> None:
+    assert {"NoEdit", "Constant", "RandomDirection", "MeanProjection", "Leace", "GaussianTransport"} <= set(
+        all_erasers()
+    )
+    assert excise.erasers.Leace is all_erasers()["Leace"]
+    with pytest.raises(AttributeError, match="there are: "):
+        _ = excise.erasers.Leece
+
+
+class BrokenMap(ErasureMap):
+    """Wraps the right map and spoils it in one way."""
+
+    def __init__(self, right: ErasureMap, how: str) -> None:
+        super().__init__()
+        self.right, self.how = right, how
+
+    @property
+    def d(self) -> int:
+        return self.right.d
+
+    def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
+        if self.how == "changes its input":
+            return x.mul_(0.5)
+        if self.how == "takes labels or checks nothing":
+            return x[..., :1] * torch.ones(x.shape[-1])
+        if self.how == "float32 only":
+            return self.right(x).float()
+        out = self.right(x)
+        if self.how == "gives NaN":
+            return out * torch.nan
+        if self.how == "centres the batch":
+            return out - out.mean(dim=0)
+        return out
+
+    def _map(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Broken(Eraser):
+    title = "broken"
+    source = "test"
+    guarantee = "linear"
+
+    how: str = ""
+
+    def fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> ErasureMap:
+        if self.how == "keeps half precision":
+            x = x + (0.5 if x.dtype == torch.float16 else 0.0)
+        if self.how == "takes labels or checks nothing":
+            return BrokenMap(LowRankMap(x[0], x[:1].mT, x[:1].mT), self.how)
+        right = all_erasers()["Leace"]().fit(x, z)
+        if self.how == "unseeded":
+            return LowRankMap(torch.randn(x.shape[1], dtype=torch.float64), right.left, right.right)
+        if self.how == "around zero":
+            return LowRankMap(torch.zeros(x.shape[1], dtype=torch.float64), right.left, right.right)
+        if self.how == "absolute tolerance":
+            return right if x.std() > 0.01 else all_erasers()["NoEdit"]().fit(x, z)
+        if self.how in ("half an edit", "gives up on wide data"):
+            half = LowRankMap(right.mean, right.left / 2, right.right)
+            return half if self.how == "half an edit" or len(x) < x.shape[1] else right
+        return BrokenMap(right, self.how)
+
+    def _fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> ErasureMap:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("how", "check"),
+    [
+        ("gives NaN", contract.finite_shape_dtype),
+        ("float32 only", contract.finite_shape_dtype),
+        ("keeps half precision", contract.half_precision_fits),
+        ("changes its input", contract.input_is_not_changed),
+        ("centres the batch", contract.rows_are_independent),
+        ("unseeded", contract.deterministic),
+        ("lives outside the package", contract.saved_and_loaded),
+        ("takes labels or checks nothing", contract.no_label_at_apply_time),
+        ("around zero", contract.moves_with_the_origin),
+        ("absolute tolerance", contract.scales_with_the_units),
+        ("half an edit", contract.guarantee_holds),
+        ("gives up on wide data", contract.handles_awkward_data),
+        ("takes labels or checks nothing", contract.refuses_bad_input),
+    ],
+)
+def test_each_check_can_fail(how: str, check: contract.Check) -> None:
+    with pytest.raises((AssertionError, ValueError, RuntimeError, pytest.fail.Exception)):
+        check(Broken(how))
+
+
+def test_every_check_has_a_broken_eraser() -> None:
+    marks = test_each_check_can_fail.pytestmark[0].args[1]  # type: ignore[attr-defined]
+    assert {check for _, check in marks} == set(contract.CHECKS)
