@@ -1,0 +1,243 @@
+"""The command line, as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from tests.conftest import gaussian_classes
+
+
+def excise(*args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from excise.cli import main; main()", *map(str, args)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "100", **(env or {})}
+    )
+
+
+def ok(*args: object, env: dict[str, str] | None = None) -> str:
+    done = excise(*args, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> Path:
+    """Activations that differ in mean and covariance, with labels and pairs, in several formats; train and test."""
+    x, z = (a.numpy() for a in gaussian_classes(480, 16))
+    for part, rows in (("train", slice(0, 240)), ("test", slice(240, 480))):
+        np.save(tmp_path / f"{part}.npy", x[rows].astype(np.float32))
+        np.save(tmp_path / f"{part}_z.npy", z[rows])
+        np.save(tmp_path / f"{part}_g.npy", np.arange(240) // 2)
+        np.savetxt(tmp_path / f"{part}.csv", x[rows], delimiter=",", header="a,b", comments="")
+        (tmp_path / f"{part}_z.csv").write_text("label\n" + "\n".join("yes" if v else "no" for v in z[rows]))
+        save_file(
+            {"x": x[rows].astype(np.float16), "z": z[rows], "group": np.arange(240) // 2},
+            tmp_path / f"{part}.safetensors",
+        )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command", ["", "bench", "capture", "fit", "apply", "audit", "concepts", "leaderboard", "report"]
+)
+def test_help(command: str) -> None:
+    out = ok(*command.split(), "--help")
+    assert "Usage" in out
+    assert len(out.splitlines()) > 8
+
+
+def test_fit_apply_audit(arrays: Path) -> None:
+    """The first user's path, with files only: fit on one half, erase the other, ask whether it is gone."""
+    ok("fit", arrays / "train.npy", "--labels", arrays / "train_z.npy", "--out", arrays / "leace.safetensors")
+    ok("apply", arrays / "leace.safetensors", arrays / "test.npy", "--out", arrays / "erased.npy")
+    erased = np.load(arrays / "erased.npy")
+    assert erased.shape == (240, 16)
+    assert erased.dtype == np.float32
+    common = [
+        "audit",
+        arrays / "test.npy",
+        "--labels",
+        arrays / "test_z.npy",
+        "--groups",
+        arrays / "test_g.npy",
+        "--json",
+    ]
+    before = json.loads(ok(*common))
+    assert before["verdict"].startswith("It is there")
+    after = json.loads(ok(*common, "--erased", arrays / "erased.npy"))
+    assert after["chance"] == 0.5
+    assert after["erased"]["Linear"]["low"] < 0.6
+    assert after["erased"]["RbfSvm"]["value"] > 0.7
+    assert after["verdict"].startswith("It is not gone: ")
+    assert 0.5 < after["budget"] < 2
+    mapped = json.loads(ok(*common, "--map", arrays / "leace.safetensors"))
+    assert mapped["erased"] == after["erased"]
+    np.save(arrays / "constant.npy", np.ones((240, 16)))
+    gone = json.loads(ok(*common, "--erased", arrays / "constant.npy"))
+    assert gone["verdict"].startswith("This panel no longer reads it")
+    table = ok(*common[:-1], "--erased", arrays / "erased.npy")
+    assert "strongest" in table
+    assert "It is not gone" in table
+
+
+def test_every_format_gives_the_same_map(arrays: Path) -> None:
+    outs = []
+    for x, labels in ((".npy", "train_z.npy"), (".csv", "train_z.csv"), (".safetensors", None)):
+        out = arrays / f"map{x[1:]}.safetensors"
+        ok("fit", arrays / f"train{x}", "--out", out, *(["--labels", arrays / labels] if labels else []))
+        outs.append(load_file(out))
+    for other, tolerance in zip(outs[1:], (1e-5, 0.02), strict=True):
+        assert all(np.allclose(abs(other[k]), abs(outs[0][k]), atol=tolerance) for k in other)
+    for suffix in (".npy", ".csv", ".safetensors"):
+        ok("apply", arrays / "mapnpy.safetensors", arrays / "test.npy", "--out", arrays / f"out{suffix}")
+    assert np.allclose(np.loadtxt(arrays / "out.csv", delimiter=","), np.load(arrays / "out.npy"), rtol=1e-6)
+
+
+def _bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
+    x, z = np.load(folder / "train.npy"), np.load(folder / "train_z.npy")
+    nan = x.copy()
+    nan[7, 3] = np.nan
+    files = {
+        "nan": nan,
+        "empty": x[:0],
+        "three_axes": x[None],
+        "integers": x.astype(int),
+        "one_class": z * 0,
+        "short_z": z[:-3],
+        "narrow": x[:, :9],
+        "rare": (np.arange(240) < 3).astype(int),
+        "continuous": x[:, 0],
+    }
+    for name, values in files.items():
+        np.save(folder / f"{name}.npy", values)
+    np.save(folder / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    (folder / "truncated.npy").write_bytes((folder / "train.npy").read_bytes()[:500])
+    (folder / "foreign.npy").write_text("hello")
+    (folder / "truncated.safetensors").write_bytes((folder / "train.safetensors").read_bytes()[:-9])
+    (folder / "words.csv").write_text("1,2\n3,x\n")
+    (folder / "ragged.csv").write_text("1,2\n3\n")
+    ok("fit", folder / "train.safetensors", "--out", folder / "map.safetensors")
+    at, zs, out = folder.joinpath, ["--labels", folder / "train_z.npy"], ["--out", folder / "new.safetensors"]
+    return {
+        "fit: NaN": (["fit", at("nan.npy"), *zs, *out], "row 7"),
+        "fit: one class": (["fit", at("train.npy"), "--labels", at("one_class.npy"), *out], "at least 2 classes"),
+        "fit: empty": (["fit", at("empty.npy"), *zs, *out], "empty"),
+        "fit: axes": (["fit", at("three_axes.npy"), *zs, *out], "shape"),
+        "fit: integers": (["fit", at("integers.npy"), *zs, *out], "floating point"),
+        "fit: lengths": (["fit", at("train.npy"), "--labels", at("short_z.npy"), *out], "237 labels"),
+        "fit: missing": (["fit", at("nowhere.npy"), *zs, *out], "nowhere.npy"),
+        "fit: objects": (["fit", at("objects.npy"), *zs, *out], "objects"),
+        "fit: truncated": (["fit", at("truncated.npy"), *zs, *out], "truncated"),
+        "fit: foreign": (["fit", at("foreign.npy"), *zs, *out], "not a readable .npy"),
+        "fit: truncated safetensors": (["fit", at("truncated.safetensors"), *out], "truncated"),
+        "fit: words": (["fit", at("words.csv"), *zs, *out], "words.csv:2"),
+        "fit: ragged": (["fit", at("ragged.csv"), *zs, *out], "ragged.csv:2"),
+        "fit: no labels": (["fit", at("train.npy"), *out], "--labels"),
+        "fit: eraser": (["fit", at("train.npy"), *zs, *out, "--eraser", "Leece"], "there are: .*Leace"),
+        "fit: rare class": (
+            ["fit", at("train.npy"), "--labels", at("rare.npy"), *out, "--eraser", "GaussianTransport"],
+            "class 1 has 3 rows",
+        ),
+        "fit: continuous": (
+            ["fit", at("train.npy"), "--labels", at("continuous.npy"), *out],
+            "row 0 has label .*bin it",
+        ),
+        "fit: name": (["fit", at("train.npy"), *zs, "--out", at("map.pt")], "must end in .safetensors"),
+        "apply: NaN": (["apply", at("map.safetensors"), at("nan.npy"), *out], "row 7"),
+        "apply: width": (["apply", at("map.safetensors"), at("narrow.npy"), *out], "16 dimensions"),
+        "apply: no map": (["apply", at("train.safetensors"), at("train.npy"), *out], "not an erasure map"),
+        "apply: truncated": (["apply", at("truncated.safetensors"), at("train.npy"), *out], "truncated"),
+        "apply: name": (["apply", at("map.safetensors"), at("train.npy"), "--out", at("new.pt")], "must end in"),
+        "audit: NaN": (["audit", at("nan.npy"), *zs], "row 7"),
+        "audit: rare class": (["audit", at("train.npy"), "--labels", at("rare.npy")], "class 1 has 3 rows"),
+        "audit: other rows": (["audit", at("train.npy"), *zs, "--erased", at("empty.npy")], "empty"),
+        "audit: both": (["audit", at("train.npy"), *zs, "--erased", at("x.npy"), "--map", at("m")], "either"),
+        "capture: nothing": (["capture", *out], "either with --concept or"),
+        "capture: no file": (["capture", "--concept", at("none.jsonl"), *out], "none.jsonl"),
+        "capture: no site": (["capture", "--concept", "passive", "--site", "14:middle", *out], "unknown pooling"),
+        "bench: concept": (["bench", "--concepts", "irony", "--out", at("results")], "no built-in concept"),
+        "bench: eraser": (["bench", "--erasers", "Leece", "--out", at("results")], "there are: "),
+        "report: nothing": (["report", "--out", at("results")], "excise bench"),
+        "leaderboard: nothing": (["leaderboard", "--out", at("results")], "excise bench"),
+    }
+
+
+def test_bad_input_is_one_line_with_code_2_and_nothing_written(arrays: Path) -> None:
+    import re
+
+    cases = _bad_inputs(arrays)
+    before = {path.name for path in arrays.iterdir()}
+    for name, (args, words) in cases.items():
+        done = excise(*args)
+        assert done.returncode == 2, f"{name}: {done.returncode} {done.stderr}"
+        assert done.stderr.startswith("error: "), f"{name}: {done.stderr}"
+        assert "Traceback" not in done.stderr
+        assert re.search(words, done.stderr, re.DOTALL), f"{name}: {done.stderr}"
+        assert {path.name for path in arrays.iterdir()} == before, name
+
+
+def test_capture_and_bench_on_a_local_model(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    """The whole path, model to report, on a tiny model and a concept of the user's own."""
+    rng = np.random.default_rng(0)
+    words = np.array("dog sat on mat road and then was old new house".split())  # noqa: SIM905
+    rows = []
+    for pair in range(60):
+        rest = " ".join(rng.choice(words, size=5))
+        rows += [{"text": f"the cat {rest} under red tree", "label": 1, "group": pair}]
+        rows += [{"text": f"the {rest} very house it ran", "label": 0, "group": pair}]
+    texts = tmp_path / "mine.jsonl"
+    texts.write_text("\n".join(map(json.dumps, rows)))
+    env = {"EXCISE_CACHE": str(tmp_path / "cache")}
+    where = ["--model", tiny_models["gpt2"], "--site", "h.2"]
+    ok("capture", "--concept", texts, *where, "--out", tmp_path / "acts.safetensors", env=env)
+    with safe_open(tmp_path / "acts.safetensors", "np") as file:
+        assert file.get_tensor("x").shape == (120, 16)
+        assert json.loads(file.metadata()["excise"])["site"] == "h.2:mean"
+    assert json.loads(ok("audit", tmp_path / "acts.safetensors", "--json"))["n"] == 120
+
+    bench = ["bench", "--concepts", texts, *where, "--out", tmp_path / "results"]
+    board = json.loads(ok(*bench, "--json", env=env))
+    rows_by_name = {row["eraser"]: row for row in board["rows"]}
+    assert set(rows_by_name) >= {
+        "NoEdit",
+        "Constant",
+        "RandomDirection",
+        "Leace",
+        "MeanProjection",
+        "GaussianTransport",
+    }
+    assert rows_by_name["NoEdit"]["worst"]["value"] > 0.85
+    assert rows_by_name["Leace"]["worst"]["value"] < rows_by_name["NoEdit"]["worst"]["value"]
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "records").iterdir()}
+    (tmp_path / "results" / "report.html").unlink()
+    assert "vs LEACE" in ok(*bench, env=env)
+    assert {path: path.stat().st_mtime_ns for path in records} == records, "a second run grades nothing"
+    assert json.loads(ok("leaderboard", "--out", tmp_path / "results", "--json"))
+    (tmp_path / "results" / "report.html").unlink()
+    ok("report", "--out", tmp_path / "results")
+    assert (tmp_path / "results" / "report.html").stat().st_size > 1_000_000
+
+
+def test_a_damaged_concept_file_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"text": "a b", "label": 1}\n{"text": "c d", "lab')
+    done = excise("capture", "--concept", tmp_path / "bad.jsonl", "--out", tmp_path / "x.safetensors")
+    assert done.returncode == 2
+    assert "bad.jsonl:2" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.jsonl"]
+
+
+def test_concepts() -> None:
+    assert "sarcasm" in json.loads(ok("concepts", "--json"))
+    card = json.loads(ok("concepts", "sarcasm", "--json"))
+    assert card["card"]["definition"]
+    assert {example["label"] for example in card["examples"]} == {0, 1}
+    assert "does not count" in ok("concepts", "sarcasm")
