@@ -21,7 +21,7 @@ def gaussian_classes(n: int, d: int, k: int = 2, gap: float = 3.0, seed: int = 0
     return 5.0 + means[z] + torch.einsum("nd,nde->ne", noise, mixing[z]), z
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pairs() -> ConceptData:
     """200 pairs in 24 dimensions: small enough to grade in a second."""
     x, z = gaussian_classes(400, 24)

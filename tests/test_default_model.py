@@ -51,7 +51,7 @@ def test_damaged_weights_are_set_aside(folder: Path, tmp_path: Path) -> None:
     with (copy / "model.safetensors").open("r+b") as file:
         file.seek(1_000_000)
         file.write(b"\0\1\2\3")
-    with pytest.raises(ExciseError, match="damaged .* set aside"):
+    with pytest.raises(ExciseError, match=r"damaged .* set aside"):
         local_folder(PACKAGED[DEFAULT_MODEL], root, accept_terms=False)
     assert not copy.exists()
 

@@ -26,7 +26,7 @@ def bench(
         STARTERS
     ),
     erasers: Annotated[
-        str, typer.Option(help="Class names separated by commas, or 'all'. Controls are always graded.")
+        str, typer.Option(help="Class names separated by commas, 'all', or 'none' for the unerased figure alone.")
     ] = "all",
     model: Annotated[str, typer.Option(help="Packaged model, Hugging Face id, or local folder.")] = DEFAULT_MODEL,
     site: Annotated[
@@ -48,11 +48,12 @@ def bench(
     names = builtin_concepts() if concepts == "all" else tuple(concepts.split(","))
     found = [find_concept(name) for name in names]
     kinds = all_erasers()
-    unknown = [] if erasers == "all" else [name for name in erasers.split(",") if name not in kinds]
+    named = {"all": list(kinds), "none": ["NoEdit"]}.get(erasers, erasers.split(","))
+    unknown = [name for name in named if name not in kinds]
     if unknown:
         raise ExciseError(f"no eraser {unknown[0]!r}; there are: {', '.join(kinds)}")
-    controls = {name for name, kind in kinds.items() if kind.control} | {"Leace"}
-    chosen = [name for name in kinds if erasers == "all" or name in controls or name in erasers.split(",")]
+    always = {name for name, kind in kinds.items() if kind.control} | {"Leace"} if erasers != "none" else set()
+    chosen = [name for name in kinds if name in named or name in always]
     panel = tuple(probe() for probe in all_probes().values())
     where = Site.parse(site)
     lm = language_model(model, dtype, device, accept_terms)  # type: ignore[arg-type]  # checked inside
