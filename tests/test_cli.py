@@ -243,7 +243,7 @@ def test_a_damaged_concept_file_writes_nothing(tmp_path: Path) -> None:
 
 def test_concepts() -> None:
     assert "sarcasm" in json.loads(ok("concepts", "--json"))
-    card = json.loads(ok("concepts", "sarcasm", "--json"))
+    card = json.loads(ok("concepts", "show", "sarcasm", "--json"))
     assert card["card"]["definition"]
     assert {example["label"] for example in card["examples"]} == {0, 1}
-    assert "does not count" in ok("concepts", "sarcasm")
+    assert "does not count" in ok("concepts", "show", "sarcasm")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import excise.concepts
 from excise.concepts import builtin_concepts, from_dataset, load_concept, read_jsonl
 from excise.concepts.builtin import STARTERS
-from excise.types import ExciseError
+from excise.concepts.check import check_concept
+from excise.types import Concept, ExciseError
 
 
 @pytest.mark.parametrize("name", builtin_concepts())
@@ -121,3 +125,64 @@ def test_dataset_errors(dataset_folder: Path) -> None:
         from_dataset(str(dataset_folder), split="dev")
     with pytest.raises(ExciseError, match="cannot load the dataset"):
         from_dataset(str(dataset_folder / "nothing-here"))
+
+
+@pytest.fixture
+def good() -> Concept:
+    return load_concept("hedging")
+
+
+def edited(concept: Concept, change: Callable[[str, int, int], str]) -> Concept:
+    """The concept with every text passed through change(text, label, row)."""
+    texts = (change(t, z, i) for i, (t, z) in enumerate(zip(concept.texts, concept.labels, strict=True)))
+    return dataclasses.replace(concept, texts=tuple(texts))
+
+
+@pytest.mark.parametrize("name", builtin_concepts())
+def test_builtin_concepts_leave_no_shortcut(name: str) -> None:
+    assert check_concept(load_concept(name)).problems == ()
+
+
+def test_no_text_stands_in_two_concepts() -> None:
+    texts = [text for name in builtin_concepts() for text in load_concept(name).texts]
+    assert len(texts) == len(set(texts))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t, z, i: t + " and a few more words than before" * z, "shows in the length"),
+        (lambda t, z, i: t.rstrip(".!?") + ("!" if z else "."), "final punctuation"),
+        (lambda t, z, i: f"It is said {t}" if i % 20 == 0 else t, "open with 'it is said'"),
+        (lambda t, z, i: f"{t} Verily, so." if z else f"{t} Quite, so.", "single words tell"),
+        (lambda t, z, i: "Too short." if i == 5 else t, "row 5 has 2 words"),
+        (
+            lambda t, z, i: "The quick brown fox jumps over the lazy dog again." if i in (4, 40) else t,
+            "rows 4 and 40 say",
+        ),
+        (
+            lambda t, z, i: f"The quick brown fox jumps over the lazy dog {i}." if i in (4, 40) else t,
+            "rows 4 and 40 say",
+        ),
+    ],
+)
+def test_each_limit_can_break(good: Concept, change: Callable[[str, int, int], str], words: str) -> None:
+    problems = check_concept(edited(good, change)).problems
+    assert any(words in problem for problem in problems), problems
+
+
+def test_too_few_pairs_or_topics_and_odd_pairs(good: Concept) -> None:
+    few = dataclasses.replace(
+        good, texts=good.texts[:100], labels=good.labels[:100], groups=good.groups[:100], topics=("one",) * 100
+    )
+    problems = check_concept(few).problems
+    assert any("50 pairs" in p for p in problems)
+    assert any("1 topics" in p for p in problems)
+    with pytest.raises(ExciseError, match="is not a pair"):
+        check_concept(dataclasses.replace(good, labels=(1, 1, *good.labels[2:])))
+
+
+def test_loading_all_is_fast_enough_to_do_at_will() -> None:
+    """All rows are read in one pass without a model; the size on disk is bounded here, the time in docs/concepts.md."""
+    folder = Path(excise.concepts.__file__).parent / "data"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 6_000_000

@@ -23,7 +23,11 @@ app = typer.Typer(
 )
 for _name in COMMANDS:
     _module = importlib.import_module(f"excise.cli.{_name}_command")
-    app.command(_name)(getattr(_module, _name))
+    _command = getattr(_module, _name)
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_name)
+    else:
+        app.command(_name)(_command)
 
 
 def main() -> None:

@@ -46,4 +46,5 @@ def read_card(name: str) -> Card:
         lexical=values["lexical"],
         sentence_type=values["sentence_type"],
         shortcuts=tuple(values["shortcuts"]),
+        first_agreement=values.get("first_agreement"),
     )

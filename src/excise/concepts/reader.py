@@ -43,6 +43,7 @@ def concept_from_rows(name: str, rows: Iterable[tuple[str, Mapping[str, Any]]], 
     texts: list[str] = []
     labels: list[int | str] = []
     groups: list[str] = []
+    topics: list[str] = []
     for place, row in rows:
         text, label = row.get("text"), row.get("label")
         if not isinstance(text, str) or not text.strip():
@@ -51,6 +52,7 @@ def concept_from_rows(name: str, rows: Iterable[tuple[str, Mapping[str, Any]]], 
             raise ExciseError(f"{place}: 'label' must be a whole number or a word, got {label!r}")
         texts.append(text)
         labels.append(label)
+        topics.append(str(row.get("topic") or ""))
         # Rows without a group stand alone; the prefix keeps them apart from any group that is a number.
         groups.append(f"group {row['group']}" if row.get("group") is not None else f"row {len(groups)}")
     if not texts:
@@ -61,4 +63,6 @@ def concept_from_rows(name: str, rows: Iterable[tuple[str, Mapping[str, Any]]], 
     classes = sorted(set(labels))
     if len(classes) < 2:
         raise ExciseError(f"{name}: every row has the label {classes[0]!r}; a concept needs at least 2 classes")
-    return Concept(name, tuple(texts), tuple(classes.index(label) for label in labels), tuple(groups), card)
+    return Concept(
+        name, tuple(texts), tuple(classes.index(label) for label in labels), tuple(groups), tuple(topics), card
+    )

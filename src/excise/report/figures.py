@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from excise.bench.grade import Grade
 from excise.bench.leaderboard import WITHIN_BUDGET, Board, best_within
 from excise.erasers import all_erasers
+from excise.probes import all_probes
 from excise.stats.bootstrap import Interval
 
 # Okabe-Ito: told apart by colour-blind readers.
@@ -77,19 +78,25 @@ def means(board: Board) -> go.Figure:
     names = [row.title for row in reversed(board.rows)]
     for i, probe in enumerate(board.probes):
         figures = [row.accuracy[probe] for row in reversed(board.rows)]
+        colour, title = _COLOURS[i % len(_COLOURS)], all_probes()[probe].title
+        # The legend shows a trace's first mark, which may be a hollow one: an unseen filled mark stands for all.
+        figure.add_trace(
+            go.Scatter(x=[None], y=names[:1], mode="markers", name=title, marker={"color": colour, "size": 10})
+        )
         figure.add_trace(
             go.Scatter(
                 x=[f.value for f in figures],
                 y=names,
                 error_x=_error(figures),
                 mode="markers",
-                name=probe,
+                name=title,
+                showlegend=False,
                 marker={
-                    "color": _COLOURS[i % len(_COLOURS)],
+                    "color": colour,
                     "size": 10,
                     "symbol": ["circle-open" if row.control else "circle" for row in reversed(board.rows)],
                 },
-                hovertemplate="%{y}<br>" + probe + ": %{x:.3f}<extra></extra>",
+                hovertemplate="%{y}<br>" + title + ": %{x:.3f}<extra></extra>",
             )
         )
     figure.update_layout(scattermode="group", scattergap=0.5)
@@ -104,7 +111,8 @@ def means(board: Board) -> go.Figure:
 def leakage_against_edit(grades: Sequence[Grade], board: Board) -> go.Figure:
     """Worst-probe accuracy against mean squared edit in LEACE budgets."""
     figure = go.Figure()
-    for i, row in enumerate(r for r in board.rows if r.eraser != "Constant"):
+    # From left to right, labels in turn above and below: neighbours at almost the same budget stay readable.
+    for i, row in enumerate(sorted((r for r in board.rows if r.eraser != "Constant"), key=lambda r: r.budget)):
         colour = _COLOURS[i % len(_COLOURS)]
         cells = [g for g in grades if g.eraser == row.eraser and g.concept in board.concepts]
         figure.add_trace(
@@ -125,7 +133,7 @@ def leakage_against_edit(grades: Sequence[Grade], board: Board) -> go.Figure:
                 error_y=_error([row.worst]),
                 mode="markers+text",
                 text=[row.title],
-                textposition="top right",
+                textposition="top right" if i == 0 else "top center" if i % 2 else "bottom center",
                 marker={
                     "color": colour,
                     "size": 13,
@@ -165,7 +173,7 @@ def _error(figures: Sequence[Interval]) -> dict[str, Any]:
 
 def _chance(figure: go.Figure, chance: float, vertical: bool) -> None:
     add = figure.add_vline if vertical else figure.add_hline
-    text = {"annotation_text": "chance", "annotation_position": "top" if vertical else "bottom right"}
+    text = {"annotation_text": "chance", "annotation_position": "bottom right"}
     add(
         **{"x" if vertical else "y": float(np.round(chance, 4))},
         line={"color": "#444", "dash": "dash", "width": 1},

@@ -11,6 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from excise.bench.leaderboard import READABLE, WITHIN_BUDGET, leaderboard
 from excise.bench.records import Record, by_place
+from excise.probes import all_probes
 from excise.report.figures import dumbbells, leakage_against_edit, means
 from excise.types import write_atomically
 
@@ -44,7 +45,8 @@ def write_report(records: Sequence[Record], path: Path) -> Path:
         )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("excise.report") / "report.html.jinja").read_text(encoding="utf-8"))
-    page = template.render(sections=sections, plotly=get_plotlyjs(), readable=READABLE)
+    titles = {name: probe.title for name, probe in all_probes().items()}
+    page = template.render(sections=sections, plotly=get_plotlyjs(), readable=READABLE, titles=titles)
     write_atomically(path, page.encode())
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -36,11 +37,18 @@ def resampled_means(
     """
     _, inverse = np.unique(groups, return_inverse=True)
     n_groups = int(inverse.max()) + 1
-    draws = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=N_RESAMPLES)
+    draws = _draws(n_groups, seed)
     sizes = np.bincount(inverse)
     flat = values.reshape(-1, values.shape[-1])
     sums = np.stack([np.bincount(inverse, weights=row, minlength=n_groups) for row in flat])
     return ((sums @ draws.T) / (draws @ sizes)).reshape(*values.shape[:-1], N_RESAMPLES)
+
+
+@lru_cache(maxsize=64)
+def _draws(n_groups: int, seed: int) -> npt.NDArray[np.float64]:
+    """How often each group is drawn, [N_RESAMPLES, n_groups]; kept, because a report asks hundreds of times."""
+    shares = np.full(n_groups, 1 / n_groups)
+    return np.random.default_rng(seed).multinomial(n_groups, shares, size=N_RESAMPLES).astype(np.float64)
 
 
 def interval(value: float, draws: npt.NDArray[np.float64]) -> Interval:

@@ -19,6 +19,8 @@ class Card:
     lexical: bool = False
     sentence_type: bool = False
     shortcuts: tuple[str, ...] = ()
+    first_agreement: float | None = None
+    """Share of 40 rows that a blind reader of this card labelled as the writer did, before any row was mended."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class Concept:
     Attributes:
         labels: class of each row, 0 .. k-1.
         groups: rows of one group (a pair, a topic, paraphrases) are never split between fit, probe and test rows.
+        topics: what each text is about; "" where that is not known.
     """
 
     name: str
     texts: tuple[str, ...]
     labels: tuple[int, ...]
     groups: tuple[str, ...]
+    topics: tuple[str, ...]
     card: Card | None = None
 
     def __len__(self) -> int:
