@@ -1,10 +1,12 @@
 """Which concepts travel together: the linear probe of every concept on the rows of every other.
 
-    python benchmarks/concept_matrix.py          (after `excise bench --concepts all --erasers none`, which captures the texts)
+    excise bench --concepts all --erasers none    # captures the texts
+    python benchmarks/concept_matrix.py
 
-Probes are tuned and trained on all rows of concept A and name the classes of concept B's rows, B's own scores cut at their
-median: a probe that was trained on other topics has an offset that says nothing. 0.5 is no relation; under 0.5 A's probe
-calls B's negatives A. On the diagonal, A's own rows in five folds by pair. Writes docs/concept-matrix.png and .csv.
+Probes are tuned and trained on all rows of concept A and name the classes of concept B's rows, B's own scores cut at
+their median: a probe that was trained on other topics has an offset that says nothing. 0.5 is no relation; under 0.5
+A's probe calls B's negatives A. On the diagonal, A's own rows in five folds by pair.
+Writes docs/concept-matrix.png and .csv.
 """
 
 from __future__ import annotations
@@ -68,11 +70,9 @@ def main() -> None:
     figure.tight_layout()
     figure.savefig(DOCS / "concept-matrix.png", dpi=80)
     off = matrix[~np.eye(len(names), dtype=bool)]
-    pairs = sorted(((matrix[i, j], names[i], names[j]) for i in range(len(names)) for j in range(len(names)) if i != j))
-    print(
-        f"{len(names)} concepts; own rows: median {np.median(np.diag(matrix)):.3f}; others' rows: median {np.median(off):.3f}, "
-        f"{np.mean(np.abs(off - 0.5) > 0.1):.0%} of pairs more than .1 from chance"
-    )
+    pairs = sorted((matrix[i, j], a, b) for i, a in enumerate(names) for j, b in enumerate(names) if a != b)
+    print(f"{len(names)} concepts; own rows: median {np.median(np.diag(matrix)):.3f}")
+    print(f"others' rows: median {np.median(off):.3f}, {np.mean(np.abs(off - 0.5) > 0.1):.0%} more than .1 from chance")
     print("closest:", "; ".join(f"{a} on {b} {v:.2f}" for v, a, b in reversed(pairs[-8:])))
     print("most opposed:", "; ".join(f"{a} on {b} {v:.2f}" for v, a, b in pairs[:5]))
 
