@@ -26,7 +26,7 @@ class Row:
     Attributes:
         accuracy: for each probe, mean folded accuracy on test rows; chance is `Board.chance`.
         worst: mean over concepts of the strongest probe, which is chosen for each concept on probe rows.
-        against_leace: `worst` less LEACE's, paired over rows; below zero is better than LEACE.
+        against_leace: `worst` less LEACE's, paired over rows; below zero is better than LEACE. NaN without LEACE.
         budget: mean squared edit in multiples of LEACE's.
         rank: 1 plus the number of erasers that are clearly better, so ties show as ties; 0 for controls and flagged
             erasers, which are not ranked.

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from math import isnan
 from typing import Annotated, Any
 
 import typer
@@ -86,7 +87,7 @@ def board_table(board: Board) -> Table:
             ("!" if row.flags else str(row.rank) if row.rank else "-") + f" {row.title}",
             *(figure(row.accuracy[probe]) for probe in board.probes),
             figure(row.worst),
-            "" if row.eraser == "Leace" else _short(f"{against.value:+.3f}") + clear,
+            "" if row.eraser == "Leace" or isnan(against.value) else _short(f"{against.value:+.3f}") + clear,
             f"{row.budget:.2f}" if row.budget < 10 else f"{row.budget:.0f}",
             style="dim" if row.control else None,
         )
