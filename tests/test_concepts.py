@@ -11,7 +11,7 @@ import pytest
 
 import excise.concepts
 from excise.concepts import builtin_concepts, from_dataset, load_concept, read_jsonl
-from excise.concepts.builtin import STARTERS
+from excise.concepts.builtin import STARTERS, read_card
 from excise.concepts.check import check_concept
 from excise.types import Concept, ExciseError
 
@@ -29,6 +29,15 @@ def test_builtin_concepts_are_matched_pairs(name: str) -> None:
     assert concept.card is not None
     assert len(concept.card.counts) >= 3
     assert len(concept.card.does_not_count) >= 3
+
+
+@pytest.mark.parametrize("name", builtin_concepts())
+def test_cards_name_neighbours_that_exist_and_what_a_blind_reader_said(name: str) -> None:
+    card = read_card(name)
+    assert card.neighbours
+    assert set(card.neighbours) <= set(builtin_concepts()) - {name}
+    assert card.first_agreement is not None
+    assert card.first_agreement >= 0.95
 
 
 def test_starters_are_there() -> None:
