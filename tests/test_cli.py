@@ -125,6 +125,8 @@ def _bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
     (folder / "truncated.npy").write_bytes((folder / "train.npy").read_bytes()[:500])
     (folder / "foreign.npy").write_text("hello")
     (folder / "truncated.safetensors").write_bytes((folder / "train.safetensors").read_bytes()[:-9])
+    (folder / "hole.csv").write_text("1,\n3,4\n")
+    save_file({"z": np.eye(2)[z]}, folder / "onehot.safetensors")
     (folder / "words.csv").write_text("1,2\n3,x\n")
     (folder / "ragged.csv").write_text("1,2\n3\n")
     ok("fit", folder / "train.safetensors", "--out", folder / "map.safetensors")
@@ -141,6 +143,17 @@ def _bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "fit: truncated": (["fit", at("truncated.npy"), *zs, *out], "truncated"),
         "fit: foreign": (["fit", at("foreign.npy"), *zs, *out], "not a readable .npy"),
         "fit: truncated safetensors": (["fit", at("truncated.safetensors"), *out], "truncated"),
+        "fit: one-hot labels": (
+            ["fit", at("train.npy"), "--labels", at("onehot.safetensors"), *out],
+            "one value a row",
+        ),
+        "fit: brackets in a name": (["fit", at("no[/x].npy"), *zs, *out], r"no\[/x\]\.npy"),
+        "fit: below a file": (["fit", at("train.npy"), *zs, "--out", at("train.npy") / "map.safetensors"], "train.npy"),
+        "fit: shape in words": (["fit", at("train_z.npy"), *zs, *out], r"\[rows, dimensions\]"),
+        "fit: empty cell": (["fit", at("hole.csv"), *zs, *out], "hole.csv:1"),
+        "bench: tokens": (["bench", "--concepts", "passive", "--site", "14:all", "--out", at("results")], "mean"),
+        "bench: jobs": (["bench", "--concepts", "passive", "--jobs", "0", "--out", at("results")], "--jobs 0"),
+        "bench: twice": (["bench", "--concepts", "passive,passive", "--out", at("results")], "two concepts"),
         "fit: words": (["fit", at("words.csv"), *zs, *out], "words.csv:2"),
         "fit: ragged": (["fit", at("ragged.csv"), *zs, *out], "ragged.csv:2"),
         "fit: no labels": (["fit", at("train.npy"), *out], "--labels"),

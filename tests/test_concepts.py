@@ -63,6 +63,12 @@ def test_reads_json_lines(tmp_path: Path) -> None:
     assert concept.groups[0] == concept.groups[2] != concept.groups[1]
 
 
+def test_line_separators_inside_a_text_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"text": "a\u2028b", "label": 1}\n{"text": "c\x85d", "label": 0}\n', encoding="utf-8")
+    assert read_jsonl(path).texts == ("a\u2028b", "c\x85d")
+
+
 def test_rows_without_group_never_share_one(tmp_path: Path) -> None:
     path = write(
         tmp_path / "mine.jsonl",

@@ -38,3 +38,4 @@ def test_class_numbers_as_floats_are_classes() -> None:
     x, z = (a.numpy() for a in gaussian_classes(300, 10, k=3))
     expected = EraserTransformer().fit_transform(x, z)
     assert np.allclose(EraserTransformer().fit_transform(x, z.astype(float)), expected)
+    assert np.allclose(EraserTransformer().fit_transform(x, z[:, None].astype(float)), expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from excise.measures.leakage import chance, fold, folded_accuracy
+from excise.measures.leakage import chance, fold, folded_accuracy, strongest_probes
 from excise.stats.bootstrap import resampled_means
 from excise.stats.splits import rotations
 from excise.types import ExciseError
@@ -43,6 +43,27 @@ def test_too_few_groups_of_a_class() -> None:
         next(rotations(z, np.arange(100), seed=0))
     with pytest.raises(ExciseError, match="in 4 groups"):
         next(rotations(np.arange(100) % 2, np.arange(100) // 25, seed=0))
+
+
+def test_one_huge_group_leaves_too_few_for_a_part() -> None:
+    groups = np.concatenate([np.zeros(300, dtype=int), np.arange(1, 17), np.arange(1, 17)])
+    with pytest.raises(ExciseError, match="one group is too large"):
+        list(rotations(np.concatenate([np.arange(300) % 2, np.zeros(16), np.ones(16)]).astype(int), groups, seed=0))
+
+
+def test_an_estimate_at_chance_lies_inside_its_interval() -> None:
+    """Folding every draw would push the whole interval above chance."""
+    for seed in range(20):
+        correct = np.random.default_rng(seed).random(600) < 0.5
+        found, _ = folded_accuracy(correct, np.arange(600), n_classes=2)
+        assert found.low <= found.value <= found.high
+        assert found.low < 0.5 + 0.02
+
+
+def test_strongest_probe_is_chosen_rotation_by_rotation_and_folded() -> None:
+    cv = {"a": [0.6, 0.6, 0.5], "b": [0.7, 0.5, 0.1]}
+    assert strongest_probes(cv, n_classes=2) == ["b", "a", "b"]
+    assert strongest_probes(cv, n_classes=3) == ["b", "a", "a"]
 
 
 def test_folding() -> None:

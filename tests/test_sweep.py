@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -10,7 +11,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy.typing as npt
 import pytest
 from torch import Tensor
 
@@ -49,6 +49,8 @@ def test_key_depends_on_everything_that_decides_the_figures(pairs: ConceptData) 
         *cells(pairs, NoEdit()),
         *cells(pairs, Leace(), seeds=2)[1:],
         Cell(Leace(), pairs, {**ORIGIN, "texts": "other"}, (Linear(),)),
+        Cell(Leace(), dataclasses.replace(pairs, x=pairs.x + 1e-3), ORIGIN, (Linear(),)),
+        Cell(Leace(), dataclasses.replace(pairs, groups=pairs.groups[::-1].copy()), ORIGIN, (Linear(),)),
         Cell(Leace(), pairs, ORIGIN, ()),
     ]
     assert len({base.key, *(cell.key for cell in others)}) == 1 + len(others)
@@ -83,7 +85,11 @@ class Fails(Eraser):
     title = "fails"
     source = "test"
 
-    def _fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> ErasureMap:
+    bug: str = ""
+
+    def _fit(self, x: Tensor, z: Tensor) -> ErasureMap:
+        if self.bug:
+            raise ZeroDivisionError(self.bug)
         raise ExciseError("this one cannot")
 
 
@@ -91,6 +97,8 @@ def test_a_cell_that_fails_stops_no_other(pairs: ConceptData, tmp_path: Path) ->
     errors = run_sweep(cells(pairs, Fails(), NoEdit()), tmp_path, jobs=1)
     assert list(errors.values()) == ["Fails on synthetic: this one cannot"]
     assert len(list(tmp_path.glob("*.json"))) == 1
+    (error,) = run_sweep(cells(pairs, Fails("a bug of its author")), tmp_path, jobs=1).values()
+    assert error == "Fails on synthetic: ZeroDivisionError: a bug of its author"
 
 
 SCRIPT = """

@@ -29,6 +29,7 @@ class EraserTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         """X [n, d] activations, y [n] the concept to erase (a protected attribute, not the task's target)."""
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], multi_output=True)
         z = np.asarray(y)
+        z = z[:, 0] if z.ndim == 2 and z.shape[1] == 1 else z
         # Words, or class numbers as floats.
         if z.ndim == 1 and type_of_target(z, raise_unknown=True) in ("binary", "multiclass"):
             z = np.unique(z, return_inverse=True)[1]

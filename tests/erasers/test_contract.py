@@ -87,7 +87,7 @@ class Broken(Eraser):
             return half if self.how == "half an edit" or len(x) < x.shape[1] else right
         return BrokenMap(right, self.how)
 
-    def _fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> ErasureMap:
+    def _fit(self, x: Tensor, z: Tensor) -> ErasureMap:
         raise NotImplementedError
 
 

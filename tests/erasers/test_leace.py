@@ -42,6 +42,12 @@ def test_integer_classes_are_fully_erased() -> None:
     assert ours < 0.28
 
 
+def test_class_numbers_in_a_column_are_classes() -> None:
+    """A data frame's column has shape [n, 1]; read as one number it would leave most of four classes in place."""
+    x, z = gaussian_classes(600, 20, k=4, gap=8.0)
+    assert torch.allclose(Leace().fit(x, z[:, None])(x), Leace().fit(x, z)(x))
+
+
 def test_a_rare_class_is_erased() -> None:
     """The reference library cuts singular values under an absolute 0.01: 5 rows in 20,000 never reach it."""
     x, _ = gaussian_classes(20_000, 12)
@@ -91,7 +97,7 @@ def test_continuous_and_many_columns() -> None:
 def test_two_labels_of_any_kind_are_the_same_concept() -> None:
     x, z = gaussian_classes(200, 10)
     expected = Leace().fit(x, z)(x)
-    for same in (z.bool(), z * 3 - 1, z.double(), z.float() * 0.5, (z == 1).numpy(), z.tolist()):
+    for same in (z.bool(), z[:, None], z * 3 - 1, z.double(), z.float() * 0.5, (z == 1).numpy(), z.tolist()):
         assert torch.allclose(Leace().fit(x, same)(x), expected, atol=1e-9)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from excise.erasers import all_erasers
 from excise.measures.edit import squared_edit
-from excise.measures.leakage import chance, folded_accuracy
+from excise.measures.leakage import chance, folded_accuracy, strongest_probes
 from excise.probes import all_probes
 from excise.stats.bootstrap import Interval
 from excise.stats.splits import N_ROTATIONS, rotations
@@ -23,9 +24,10 @@ class Audit:
 
     Attributes:
         unerased, erased: for each probe; `erased` is empty when only one array was given.
-        worst: the strongest probe on the array in question, chosen on probe rows by cross-validation.
+        worst: the probe that is strongest on the array in question, in most rotations.
+        strongest: accuracy of the strongest probe of each rotation, chosen there on probe rows by cross-validation.
         budget: mean squared edit in multiples of LEACE's on the same rows, or None.
-        detectable: excess over chance that this many rows could just show (half the interval's width).
+        detectable: excess over chance that this many rows would show in four samples of five (2.8 standard errors).
         verdict: the answer in one sentence.
     """
 
@@ -36,6 +38,7 @@ class Audit:
     unerased: dict[str, Interval]
     erased: dict[str, Interval]
     worst: str
+    strongest: Interval
     budget: float | None
     detectable: float
     verdict: str
@@ -59,7 +62,8 @@ def audit(
     """
     panel = list(probes) if probes is not None else [probe() for probe in all_probes().values()]
     z = data.z.cpu().numpy()
-    before, worst, draws = _read(data.x, data, panel, seed)
+    before, worst, strongest = _read(data.x, data, panel, seed)
+    was = strongest
     after: dict[str, Interval] = {}
     budget = None
     if erased is not None:
@@ -69,56 +73,65 @@ def audit(
                 f"the erased array has {len(erased)} rows and the labels {len(data)}; give the same rows in the same "
                 f"order"
             )
-        after, worst, draws = _read(erased, data, panel, seed)
+        after, worst, strongest = _read(erased, data, panel, seed)
         if erased.shape == data.x.shape:
             reference = all_erasers()["Leace"]().fit(data.x, data.z)(data.x)
             budget = float(squared_edit(data.x, erased).mean() / squared_edit(data.x, reference).mean())
     base = chance(z)
     # Predictions that never vary have no spread at all; the binomial figure is what n rows can show at best.
-    detectable = max(
-        float(np.ptp(np.quantile(draws, [0.025, 0.975])) / 2), 1.96 * float(np.sqrt(base * (1 - base) / len(z)))
+    half = max((strongest.high - strongest.low) / 2, 1.96 * float(np.sqrt(base * (1 - base) / len(z))))
+    detectable = half * (1.96 + 0.84) / 1.96
+    verdict = _verdict(was, strongest if after else None, worst, base, half, detectable)
+    return Audit(
+        n=len(data),
+        d=data.x.shape[1],
+        n_classes=len(data.classes),
+        chance=base,
+        unerased=before,
+        erased=after,
+        worst=worst,
+        strongest=strongest,
+        budget=budget,
+        detectable=detectable,
+        verdict=verdict,
     )
-    verdict = _verdict(before, after, worst, base, detectable)
-    return Audit(len(data), data.x.shape[1], len(data.classes), base, before, after, worst, budget, detectable, verdict)
 
 
-def _read(
-    x: Tensor, data: ConceptData, panel: Sequence[Probe], seed: int
-) -> tuple[dict[str, Interval], str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
-    """Interval of each probe, the strongest one, and the unfolded draws of its accuracy."""
-    rows, z = x.double().cpu().numpy(), data.z.cpu().numpy()
+def _read(x: Tensor, data: ConceptData, panel: Sequence[Probe], seed: int) -> tuple[dict[str, Interval], str, Interval]:
+    """Interval of each probe, the probe that is strongest in most rotations, and the interval of the strongest."""
+    rows, z, k = x.double().cpu().numpy(), data.z.cpu().numpy(), len(data.classes)
     correct = {type(p).__name__: np.zeros(len(z), dtype=bool) for p in panel}
     cv: dict[str, list[float]] = {name: [] for name in correct}
+    tested = []
     for turn, split in enumerate(rotations(z, data.groups, seed)):
         train = np.sort(np.concatenate([split.fit, split.probe]))
+        tested.append(split.test)
         for name, probe in zip(correct, panel, strict=True):
             fitted = probe.fit(rows[train], z[train], data.groups[train], seed * N_ROTATIONS + turn)
             correct[name][split.test] = fitted.predict(rows[split.test]) == z[split.test]
             cv[name].append(fitted.cv_accuracy)
-    worst = max(cv, key=lambda name: float(np.mean(cv[name])))
-    figures = {name: folded_accuracy(c, data.groups, len(data.classes)) for name, c in correct.items()}
-    plain = folded_accuracy(correct[worst], data.groups, n_classes=0)[
-        1
-    ]  # Unfolded: folding narrows intervals at chance.
-    return {name: figure[0] for name, figure in figures.items()}, worst, plain
+    chosen = strongest_probes(cv, k)
+    best = np.zeros(len(z), dtype=bool)
+    for name, test in zip(chosen, tested, strict=True):
+        best[test] = correct[name][test]
+    figures = {name: folded_accuracy(c, data.groups, k)[0] for name, c in correct.items()}
+    return figures, Counter(chosen).most_common(1)[0][0], folded_accuracy(best, data.groups, k)[0]
 
 
-def _verdict(
-    before: dict[str, Interval], after: dict[str, Interval], worst: str, base: float, detectable: float
-) -> str:
-    figure = (after or before)[worst]
-    read = f"{worst} reads {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}] where chance is {base:.3f}"
-    if figure.value - detectable > base:
-        if not after:
+def _verdict(was: Interval, now: Interval | None, worst: str, base: float, half: float, detectable: float) -> str:
+    """The answer in a sentence; `half` is half the interval's width."""
+    figure = now or was
+    read = f"the strongest probe ({worst}) reads {figure.value:.3f} where chance is {base:.3f} (±{half:.3f})"
+    shows = f"An excess of {detectable:.3f} would have shown in four samples of five"
+    if figure.value - half > base:
+        if now is None:
             return f"It is there: {read}."
-        was = max(interval.value for interval in before.values())
-        share = (figure.value - base) / max(was - base, 1e-9)
-        return f"It is not gone: {read}, {min(share, 1):.0%} of the unerased excess."
-    if not after:
-        return f"This panel does not find it on these rows: {read}. An excess of {detectable:.3f} would have shown."
-    if max(interval.value for interval in before.values()) - detectable <= base:
-        return f"Nothing to judge: this panel did not read the concept before erasure either. {read}."
+        share = min((figure.value - base) / max(was.value - base, 1e-9), 1.0)
+        return f"It is not gone: {read}, {share:.0%} of the unerased excess."
+    if now is None:
+        return f"This panel does not find it on these rows: {read}. {shows}."
+    if was.value - half <= base:
+        return f"Nothing to judge: this panel did not read the concept before erasure either; {read}."
     return (
-        f"This panel no longer reads it on these rows: {read}. An excess of {detectable:.3f} would have shown; a "
-        "smaller one, or another adversary, might not."
+        f"This panel no longer reads it on these rows: {read}. {shows}; a smaller one, or another adversary, may not."
     )

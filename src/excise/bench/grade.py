@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from excise.erasers import all_erasers
 from excise.measures.edit import ROW_CAP, checked_apply, row_dependence, squared_edit
-from excise.measures.leakage import chance, folded_accuracy
+from excise.measures.leakage import chance, folded_accuracy, strongest_probes
 from excise.probes import all_probes
 from excise.stats.bootstrap import Interval, interval, resampled_means
 from excise.stats.splits import N_ROTATIONS, rotations
@@ -27,6 +28,7 @@ class Grade:
         eraser, settings: what was graded.
         chance: accuracy of always naming the commonest class.
         n_fit, n_probe, n_test: rows of the three parts in the first rotation.
+        rotation: number of the rotation in which each row was tested.
         correct: for each probe, whether it named the class of each row.
         cv: for each probe and rotation, cross-validated accuracy on the probe rows; the only figure by which anything
         is chosen.
@@ -45,6 +47,7 @@ class Grade:
     n_probe: int
     n_test: int
     groups: npt.NDArray[np.int64]
+    rotation: npt.NDArray[np.int64]
     correct: dict[str, npt.NDArray[np.bool_]]
     cv: dict[str, list[float]]
     edit: npt.NDArray[np.float64]
@@ -56,10 +59,24 @@ class Grade:
         return folded_accuracy(self.correct[probe], self.groups, self.n_classes)[0]
 
     @property
+    def strongest(self) -> list[str]:
+        """The strongest probe of each rotation; see `strongest_probes`."""
+        return strongest_probes(self.cv, self.n_classes)
+
+    @property
     def worst(self) -> str:
-        """The strongest probe of the panel, chosen on probe rows by cross-validation, so that its test figure is
-        unbiased."""
-        return max(self.cv, key=lambda probe: float(np.mean(self.cv[probe])))
+        """The probe that is the strongest in most rotations."""
+        return Counter(self.strongest).most_common(1)[0][0]
+
+    @property
+    def worst_correct(self) -> npt.NDArray[np.bool_]:
+        """Whether the strongest probe of its rotation named each row's class, [n]."""
+        return np.choose(self.rotation, [self.correct[probe] for probe in self.strongest])
+
+    @property
+    def worst_accuracy(self) -> Interval:
+        """Folded accuracy of the strongest probe, with its 95% interval."""
+        return folded_accuracy(self.worst_correct, self.groups, self.n_classes)[0]
 
     @property
     def budget(self) -> Interval:
@@ -71,7 +88,7 @@ class Grade:
     def to_json(self) -> dict[str, Any]:
         """Plain Python values; `from_json` gives the grade back."""
         out = asdict(self)
-        for key in ("groups", "edit", "reference"):
+        for key in ("groups", "rotation", "edit", "reference"):
             out[key] = out[key].tolist()
         out["correct"] = {probe: rows.astype(int).tolist() for probe, rows in self.correct.items()}
         return out
@@ -80,7 +97,8 @@ class Grade:
     def from_json(cls, record: dict[str, Any]) -> Grade:
         """Reads what `to_json` wrote."""
         values = dict(record)
-        values["groups"] = np.asarray(record["groups"], dtype=np.int64)
+        for key in ("groups", "rotation"):
+            values[key] = np.asarray(record[key], dtype=np.int64)
         values["correct"] = {probe: np.asarray(rows, dtype=bool) for probe, rows in record["correct"].items()}
         for key in ("edit", "reference"):
             values[key] = np.asarray(record[key], dtype=np.float64)
@@ -110,14 +128,15 @@ def grade(eraser: Eraser, data: ConceptData, *, probes: Sequence[Probe] | None =
     names = [type(probe).__name__ for probe in panel]
     correct = {name: np.zeros(len(z), dtype=bool) for name in names}
     cv: dict[str, list[float]] = {name: [] for name in names}
-    edit, reference = np.zeros(len(z)), np.zeros(len(z))
+    edit, reference, rotation = np.zeros(len(z)), np.zeros(len(z)), np.zeros(len(z), dtype=np.int64)
     flags: set[str] = set()
     splits = list(rotations(z, groups, seed))
     for turn, split in enumerate(splits):
         fit, probe_rows, test = (torch.from_numpy(rows).to(x.device) for rows in (split.fit, split.probe, split.test))
         erasure = eraser.fit(x[fit], data.z[fit])
-        flags |= {f"row depends on {way}" for way in row_dependence(erasure, x[test], x[probe_rows])}
         x_probe, x_test = checked_apply(erasure, x[probe_rows]), checked_apply(erasure, x[test])
+        flags |= {f"row depends on {way}" for way in row_dependence(erasure, x[test], x[probe_rows])}
+        rotation[split.test] = turn
         edit[split.test] = squared_edit(x[test], x_test).cpu().numpy()
         reference[split.test] = squared_edit(x[test], leace.fit(x[fit], data.z[fit])(x[test])).cpu().numpy()
         rows_probe, rows_test = x_probe.double().cpu().numpy(), x_test.double().cpu().numpy()
@@ -140,6 +159,7 @@ def grade(eraser: Eraser, data: ConceptData, *, probes: Sequence[Probe] | None =
         n_probe=len(first.probe),
         n_test=len(first.test),
         groups=groups,
+        rotation=rotation,
         correct=correct,
         cv=cv,
         edit=edit,

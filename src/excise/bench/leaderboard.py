@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from excise.bench.grade import Grade
 from excise.erasers import all_erasers
-from excise.measures.leakage import folded_accuracy
+from excise.measures.leakage import fold, folded_accuracy
 from excise.stats.bootstrap import Interval, interval
+from excise.types import ExciseError
 
 READABLE = 0.85
 """Unerased accuracy under which a concept is reported apart: there was little to erase."""
@@ -67,12 +69,24 @@ def leaderboard(grades: Sequence[Grade]) -> Board:
     """Ranks erasers by their mean worst-probe accuracy, lowest first; controls stay on the board, unranked.
 
     Concepts are held fixed: intervals say how the means would vary with other rows of the same concepts.
+
+    Raises:
+        ExciseError: no grades, two settings of one eraser, or erasers that were graded on no common concept.
     """
+    if not grades:
+        raise ExciseError("no grades to rank")
     cells: dict[tuple[str, str], list[Grade]] = {}
     for g in grades:
         cells.setdefault((g.eraser, g.concept), []).append(g)
     erasers = list(dict.fromkeys(eraser for eraser, _ in cells))
     shared = sorted(set.intersection(*({c for e, c in cells if e == eraser} for eraser in erasers)))
+    if not shared:
+        raise ExciseError(
+            "these erasers were graded on no common concept; run `excise bench` over the same concepts for all"
+        )
+    for eraser in erasers:
+        if len({str(g.settings) for g in grades if g.eraser == eraser}) > 1:
+            raise ExciseError(f"{eraser} was graded with several settings; a board shows one")
     apart = tuple(c for c in shared if _unerased(cells, c) < READABLE)
     concepts = [c for c in shared if c not in apart] or shared
     probes = tuple(sorted(set.intersection(*(set(g.correct) for g in grades))))
@@ -104,9 +118,14 @@ def leaderboard(grades: Sequence[Grade]) -> Board:
 
 
 def best_within(grades: Sequence[Grade], budget: float) -> Grade | None:
-    """The grade whose worst probe reads least, chosen on probe rows by cross-validation; None without a candidate.
+    """The best eraser of one concept among those of at most this edit, assembled rotation by rotation.
 
-    Test rows decide nothing here, so the chosen grade's test figures carry no winner's luck.
+    In each rotation the eraser is taken whose strongest probe reads least in cross-validation on that rotation's probe
+    rows; its test rows then report: no winner's luck. (Which erasers are within budget is
+    seen on test rows, where only the size of the edit is looked at, no label.)
+
+    Returns:
+        A grade with the one probe "strongest"; `eraser` names the one taken most often. None without a candidate.
     """
     kinds = all_erasers()
     candidates = [
@@ -116,12 +135,23 @@ def best_within(grades: Sequence[Grade], budget: float) -> Grade | None:
         and not (g.eraser in kinds and kinds[g.eraser].control)
         and g.edit.mean() <= budget * g.reference.mean()
     ]
-    return min(candidates, key=lambda g: max(float(np.mean(folds)) for folds in g.cv.values()), default=None)
+    if not candidates:
+        return None
+    read = np.array([[fold(g.cv[p][t], g.n_classes) for t, p in enumerate(g.strongest)] for g in candidates])
+    chosen = read.argmin(axis=0)
+    rotation = candidates[0].rotation
+    most = candidates[Counter(chosen.tolist()).most_common(1)[0][0]]
+    return replace(
+        most,
+        correct={"strongest": np.choose(chosen[rotation], [g.worst_correct for g in candidates])},
+        cv={"strongest": read.min(axis=0).tolist()},
+        edit=np.choose(chosen[rotation], [g.edit for g in candidates]),
+    )
 
 
 def _unerased(cells: dict[tuple[str, str], list[Grade]], concept: str) -> float:
     """Accuracy of the strongest probe on unedited activations; 1 where that was not graded."""
-    return float(np.mean([g.accuracy(g.worst).value for g in cells.get(("NoEdit", concept), [])] or [1.0]))
+    return float(np.mean([g.worst_accuracy.value for g in cells.get(("NoEdit", concept), [])] or [1.0]))
 
 
 def _mean(
@@ -130,7 +160,10 @@ def _mean(
     """Mean over concepts (and seeds within a concept) of one probe's accuracy, or of the worst's, with paired draws."""
     values, draws = [], []
     for concept in concepts:
-        parts = [folded_accuracy(g.correct[probe or g.worst], g.groups, g.n_classes) for g in cells[eraser, concept]]
+        parts = [
+            folded_accuracy(g.correct[probe] if probe else g.worst_correct, g.groups, g.n_classes)
+            for g in cells[eraser, concept]
+        ]
         values.append(np.mean([part[0].value for part in parts]))
         draws.append(np.mean([part[1] for part in parts], axis=0))
     return float(np.mean(values)), np.mean(draws, axis=0)

@@ -15,7 +15,16 @@ import duckdb
 from excise.bench.grade import Grade
 from excise.types import ConceptData, Eraser, ExciseError, Probe, write_atomically
 
-_SHARED_CODE = ("types", "stats", "measures", "bench/grade.py")
+# What every grade depends on; other erasers and probes than the cell's own are left out.
+_SHARED_CODE = (
+    "types",
+    "stats",
+    "measures",
+    "bench/grade.py",
+    "erasers/leace.py",
+    "erasers/low_rank.py",
+    "probes/tuning.py",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +53,7 @@ class Cell:
             "seed": self.seed,
             # A record made by other code is another record: nobody has to remember to bump a version.
             "code": _code_digest(type(self.eraser), *map(type, self.probes)),
+            "data": _data_digest(self.data),
         }
         object.__setattr__(self, "key", hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32])
 
@@ -53,10 +63,16 @@ def _code_digest(*classes: type) -> str:
     files = {Path(inspect.getfile(kind)) for kind in classes}
     for part in _SHARED_CODE:
         files |= {root / part} if part.endswith(".py") else set((root / part).glob("*.py"))
-    files.add(root / "erasers" / "leace.py")  # The reference of every budget.
     return hashlib.sha256(
         "".join(hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)).encode()
     ).hexdigest()
+
+
+def _data_digest(data: ConceptData) -> str:
+    digest = hashlib.sha256(f"{tuple(data.x.shape)} {data.x.dtype} {data.classes}".encode())
+    for array in (data.x.double().cpu().numpy(), data.z.cpu().numpy(), data.groups):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def record_path(folder: Path, cell: Cell) -> Path:
@@ -83,7 +99,8 @@ def read_records(folder: Path, keys: Sequence[str] | None = None) -> list[Record
     """Finished cells of a results folder: those with the given keys, or the newest of each setting, in order of
     concept.
 
-    A cell graded again by newer code leaves its older record in place; without keys only the newer one is read.
+    A cell graded again with newer code, texts or weights leaves its older record in place; without keys only the newest
+    is read.
 
     Raises:
         ExciseError: no records there, or a file that is not one.
@@ -96,8 +113,9 @@ def read_records(folder: Path, keys: Sequence[str] | None = None) -> list[Record
                        maximum_object_size=268435456)
         WHERE ? OR list_contains(?, key)
         QUALIFY row_number() OVER (
-            PARTITION BY origin, grade->>'concept', grade->>'eraser', grade->>'settings', grade->>'seed' ORDER BY
-            written DESC) = 1
+            PARTITION BY origin->>'model', origin->>'site', origin->>'dtype', grade->>'concept', grade->>'eraser',
+                         grade->>'settings', grade->>'seed'
+            ORDER BY written DESC) = 1
         ORDER BY origin, grade->>'concept', grade->>'eraser', grade->>'seed'
     """
     try:
@@ -109,8 +127,10 @@ def read_records(folder: Path, keys: Sequence[str] | None = None) -> list[Record
 
 
 def by_place(records: Sequence[Record]) -> dict[str, list[Grade]]:
-    """Grades by where their activations come from ("model, site"): figures of two sites are never averaged."""
+    """Grades by where their activations come from ("model, site"): two sites or dtypes are never averaged."""
     places: dict[str, list[Grade]] = {}
     for record in records:
-        places.setdefault(f"{record.origin['model']}, {record.origin['site']}", []).append(record.grade)
+        dtype = record.origin.get("dtype", "float32")
+        place = f"{record.origin['model']}{'' if dtype == 'float32' else f' in {dtype}'}, {record.origin['site']}"
+        places.setdefault(place, []).append(record.grade)
     return places

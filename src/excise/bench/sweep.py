@@ -56,4 +56,6 @@ def _run(cell: Cell, folder: Path) -> tuple[str, str]:
         write_record(folder, cell, grade(cell.eraser, cell.data, probes=cell.probes, seed=cell.seed))
     except ExciseError as err:
         return cell.key, f"{type(cell.eraser).__name__} on {cell.data.name}: {err}"
+    except Exception as err:  # An eraser under development may raise anything; the other cells go on.
+        return cell.key, f"{type(cell.eraser).__name__} on {cell.data.name}: {type(err).__name__}: {err}"
     return cell.key, ""

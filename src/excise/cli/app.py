@@ -6,9 +6,11 @@ import importlib
 import os
 import sys
 import warnings
+from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 from typer.main import get_command
 
 from excise.types import ExciseError
@@ -37,11 +39,15 @@ def main() -> None:
     try:
         sys.exit(command.main(standalone_mode=True))
     except ExciseError as err:
-        Console(stderr=True, soft_wrap=True).print("[bold red]error:[/]", str(err), highlight=False, markup=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; finished cells and captured texts are kept, run again to go on")
-        sys.exit(130)
+        _fail(str(err))
     except BrokenPipeError:  # `excise leaderboard | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as err:  # A folder that cannot be written, a full disk.
+        _fail(str(err))
+
+
+def _fail(message: str) -> NoReturn:
+    # Not as markup: a path may hold brackets.
+    Console(stderr=True, soft_wrap=True).print(Text("error: ", style="bold red") + Text(message))
+    sys.exit(2)

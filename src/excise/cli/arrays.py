@@ -6,6 +6,7 @@ import csv
 import io
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -48,6 +49,10 @@ def read_column(path: Path, name: str) -> list[Any]:
         tensors = read_safetensors(path)
         if name not in tensors:
             raise ExciseError(f"{path}: has no tensor {name!r}; it holds {', '.join(tensors)}")
+        if tensors[name].ndim != 1:
+            raise ExciseError(
+                f"{path}: tensor {name!r} has shape {tuple(tensors[name].shape)}; it must be one value a row"
+            )
         return list(tensors[name].tolist())
     if path.suffix in (".csv", ".txt"):
         rows = [row for row in csv.reader(io.StringIO(_read_text(path))) if row]
@@ -55,8 +60,13 @@ def read_column(path: Path, name: str) -> list[Any]:
             if len(row) != 1:
                 raise ExciseError(f"{path}:{number}: has {len(row)} columns; {name} must be one value a row")
         lines = [row[0].strip() for row in rows]
-        if lines and lines[0].lower() in (name, "label", "labels", "group", "groups", "z", "y"):
-            del lines[0]  # A header.
+        # A header, unless the same word is used as a label further down.
+        if (
+            lines
+            and lines[0].lower() in (name, "label", "labels", "group", "groups", "z", "y")
+            and lines[0] not in lines[1:]
+        ):
+            del lines[0]
         return lines
     raise ExciseError(f"{path}: unknown kind of file; give .npy, .safetensors, .csv or .txt")
 
@@ -118,7 +128,7 @@ def _named(path: Path, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _read_npy(path: Path) -> np.ndarray[Any, Any]:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as err:
+    except (OSError, ValueError, EOFError, BadZipFile) as err:
         raise ExciseError(
             f"{path}: not a readable .npy file ({err}); is it truncated, or an array of objects?"
         ) from err
@@ -131,6 +141,14 @@ def _read_text(path: Path) -> str:
         raise ExciseError(f"{path}: cannot be read as text ({err})") from err
 
 
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _read_csv(path: Path) -> list[list[float]]:
     rows: list[list[float]] = []
     for number, line in enumerate(csv.reader(io.StringIO(_read_text(path))), 1):
@@ -139,7 +157,7 @@ def _read_csv(path: Path) -> list[list[float]]:
         try:
             row = [float(value) for value in line]
         except ValueError as err:
-            if number == 1:
+            if number == 1 and not any(_is_number(value) for value in line):
                 continue  # A header.
             raise ExciseError(f"{path}:{number}: {err}; every line must hold numbers only") from err
         if rows and len(row) != len(rows[0]):

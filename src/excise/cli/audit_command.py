@@ -28,7 +28,7 @@ def audit(
     erasure: Annotated[
         Path | None, typer.Option("--map", help="Or a map that `excise fit` wrote, fitted on other rows.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of splits and probes.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of splits and probes.", min=0)] = 0,
     json: Json = False,
 ) -> None:
     """Is it gone? Train every probe afresh on your erased activations and say what it reads.

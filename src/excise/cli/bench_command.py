@@ -56,6 +56,13 @@ def bench(
     chosen = [name for name in kinds if name in named or name in always]
     panel = tuple(probe() for probe in all_probes().values())
     where = Site.parse(site)
+    if where.pooling == "all":
+        raise ExciseError("bench grades one row a text; choose the pooling 'mean' or 'last'")
+    if jobs == 0:
+        raise ExciseError("--jobs 0 would do nothing; give a number of processes, or -1 for one per core")
+    if repeated := {c.name for c in found if [d.name for d in found].count(c.name) > 1}:
+        raise ExciseError(f"two concepts are called {min(repeated)!r}; name the files differently")
+    out.mkdir(parents=True, exist_ok=True)  # Before any work: a folder that cannot be written should fail now.
     lm = language_model(model, dtype, device, accept_terms)  # type: ignore[arg-type]  # checked inside
 
     with progress("reading activations") as step:
@@ -76,7 +83,9 @@ def bench(
     with progress("grading") as step:
         errors = run_sweep(cells, out / "records", jobs=jobs, force=force, progress=step)
     for error in errors.values():
-        stderr.print(f"not graded: {error}")
+        stderr.print(f"not graded: {error}", markup=False)
+    if len(errors) == len(cells):
+        raise ExciseError("nothing could be graded; the reasons are above")
     records = read_records(out / "records", [cell.key for cell in cells])
     report = write_report(records, out / "report.html")
     board = leaderboard([record.grade for record in records])

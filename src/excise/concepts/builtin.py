@@ -30,7 +30,7 @@ def load_concept(name: str) -> Concept:
             f"no built-in concept {name!r}; there are: {', '.join(builtin_concepts())}. For your own, give a .jsonl "
             f"file"
         )
-    lines = (_DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (_DATA / f"{name}.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")
     rows = ((f"{name}.jsonl:{number}", json.loads(line)) for number, line in enumerate(lines, 1))
     return concept_from_rows(name, rows, read_card(name))
 

@@ -25,6 +25,7 @@ LENGTH_AUC = (0.42, 0.58)
 MAX_OPENING = 0.03
 PUNCTUATION_AUC = (0.4, 0.6)
 MAX_WORDS_AUC = 0.95
+_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def check_concept(concept: Concept) -> Shortcuts:
     odd = [group for group, labels in sides.items() if sorted(labels) != [0, 1]]
     if odd:
         raise ExciseError(f"{concept.name}: {odd[0]} is not a pair of one positive and one negative row")
+    if len(sides) < _FOLDS:
+        raise ExciseError(f"{concept.name}: has {len(sides)} pairs; {_FOLDS} are the least that can be checked")
     groups = np.unique(np.asarray(concept.groups), return_inverse=True)[1]
     lengths = np.array([len(text.split()) for text in texts])
     openings = Counter(" ".join(_words(text)[:3]) for text in texts)
@@ -112,7 +115,7 @@ def near_duplicates(texts: list[str], groups: npt.NDArray[np.int64]) -> list[tup
 
 
 def _auc(model: LogisticRegression, x: object, z: npt.NDArray[np.int64], groups: npt.NDArray[np.int64]) -> float:
-    scores = cross_val_predict(model, x, z, groups=groups, cv=GroupKFold(5), method="predict_proba")[:, 1]
+    scores = cross_val_predict(model, x, z, groups=groups, cv=GroupKFold(_FOLDS), method="predict_proba")[:, 1]
     return float(roc_auc_score(z, scores))
 
 

@@ -18,7 +18,7 @@ def read_jsonl(path: str | Path) -> Concept:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")  # Not splitlines: JSON may hold U+2028.
     except (OSError, UnicodeDecodeError) as err:
         raise ExciseError(f"{path}: cannot be read as UTF-8 text ({err})") from err
     rows = []

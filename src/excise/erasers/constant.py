@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy.typing as npt
 from torch import Tensor
 
 from excise.types import Eraser, ErasureMap, check_labels
@@ -35,6 +34,6 @@ class Constant(Eraser):
     guarantee = "total"
     control = True
 
-    def _fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> ConstantMap:
+    def _fit(self, x: Tensor, z: Tensor) -> ConstantMap:
         check_labels(z, len(x))
         return ConstantMap(x.mean(dim=0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import ot
 import torch
 from jaxtyping import Float64
@@ -69,9 +68,7 @@ class GaussianTransport(Eraser):
     title = "Gaussian transport"
     source = "QLEACE, arXiv:2502.02820; barycentre: Agueh and Carlier 2011; solver: POT"
 
-    seed: int = 0
-
-    def _fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> RoutedAffineMap:
+    def _fit(self, x: Tensor, z: Tensor) -> RoutedAffineMap:
         classes = check_classes(z, len(x), "GaussianTransport")
         counts = torch.bincount(classes)
         if counts.min() < 2 * _FOLDS:
@@ -83,7 +80,7 @@ class GaussianTransport(Eraser):
         means = torch.stack([x[classes == c].mean(dim=0) for c in range(len(counts))])
         priors = counts.double() / len(x)
         maps = _transports(class_covariances(x - means[classes], classes), priors)
-        weight, bias = _router(x, classes, self.seed)
+        weight, bias = _router(x, classes)
         return RoutedAffineMap(
             weight.to(x.device), bias.to(x.device), means, maps - torch.eye(x.shape[1]).to(maps), priors @ means - means
         )
@@ -107,11 +104,11 @@ def _transports(covariances: Tensor, priors: Tensor) -> Float64[Tensor, "k d d"]
     return torch.stack([matrix(covariance, barycentre) for covariance in covariances])
 
 
-def _router(x: Tensor, classes: Tensor, seed: int) -> tuple[Float64[Tensor, "d k"], Float64[Tensor, " k"]]:
+def _router(x: Tensor, classes: Tensor) -> tuple[Float64[Tensor, "d k"], Float64[Tensor, " k"]]:
     """Logistic posterior, calibrated on out-of-fold scores (Platt, one linear layer over the scores)."""
     rows, labels = x.cpu().numpy(), classes.cpu().numpy()
     # C = 0.01 on standardised rows: strong enough to rank held-out rows well with fewer rows than dimensions.
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, random_state=seed))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
     scores = cross_val_predict(model, rows, labels, cv=_FOLDS, method="decision_function").reshape(len(rows), -1)
     calibration = LogisticRegression(C=1e3, max_iter=1000).fit(scores, labels)
     scaler, logistic = model.fit(rows, labels).named_steps.values()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy.typing as npt
 import torch
 from jaxtyping import Float64
 from torch import Tensor, linalg
@@ -17,7 +16,9 @@ from excise.types import Eraser, check_labels
 
 @dataclass(frozen=True)
 class Leace(Eraser):
-    """The smallest affine edit after which no linear probe beats chance on the fitted rows.
+    """The smallest affine edit that leaves linear probes nothing to learn on the fitted rows.
+
+    cov(x', z) = 0 there, so no linear probe that is trained with a convex loss does better than a constant one.
 
     x - S_xz (S_xz' S_xx^-1 S_xz)^+ S_xz' S_xx^-1 (x - mu): the theorem's x - W^+ P W (x - mu) with the whitening W
     multiplied out, which leaves one Cholesky solve and a k x k pseudo-inverse, and no d x d eigendecomposition.
@@ -34,7 +35,7 @@ class Leace(Eraser):
 
     shrinkage: bool = True
 
-    def _fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> LowRankMap:
+    def _fit(self, x: Tensor, z: Tensor) -> LowRankMap:
         moments = Moments.of(x, check_labels(z, len(x)))
         sigma_xz = moments.sigma_xz
         sigma_xx = shrink_covariance(moments.sigma_xx, moments.n) if self.shrinkage else moments.sigma_xx

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy.typing as npt
 from torch import Tensor
 
 from excise.erasers.low_rank import LowRankMap, column_space
@@ -16,16 +15,15 @@ from excise.types import Eraser, check_labels
 class MeanProjection(Eraser):
     """x - Q Q' (x - mu), Q an orthonormal basis of the class-mean differences (of cov(x, z) for continuous z).
 
-    Equal class means on the fitted rows, hence no linear probe beats chance there; the edit is larger than LEACE's
-    because
-    all variance along Q goes, not only the part that z explains.
+    Equal class means on the fitted rows, hence nothing for a linear probe trained with a convex loss; the edit is
+    larger than LEACE's because all variance along Q goes, not only the part that z explains.
     """
 
     title = "mean projection"
     source = "folk method (DiffMean); for one-hot z also SAL, arXiv:2203.07893"
     guarantee = "linear"
 
-    def _fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> LowRankMap:
+    def _fit(self, x: Tensor, z: Tensor) -> LowRankMap:
         moments = Moments.of(x, check_labels(z, len(x)))
         basis = column_space(moments.sigma_xz)
         return LowRankMap(moments.mean, basis, basis)

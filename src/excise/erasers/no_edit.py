@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -35,6 +34,6 @@ class NoEdit(Eraser):
     source = "control"
     control = True
 
-    def _fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> IdentityMap:
+    def _fit(self, x: Tensor, z: Tensor) -> IdentityMap:
         check_labels(z, len(x))
         return IdentityMap(torch.zeros(x.shape[1], dtype=torch.float64, device=x.device))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, linalg
 
@@ -26,7 +25,7 @@ class RandomDirection(Eraser):
 
     seed: int = 0
 
-    def _fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> LowRankMap:
+    def _fit(self, x: Tensor, z: Tensor) -> LowRankMap:
         leace = Leace()._fit(x, z)
         rank = leace.left.shape[1]
         generator = torch.Generator().manual_seed(self.seed)

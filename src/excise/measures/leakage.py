@@ -32,5 +32,21 @@ def folded_accuracy(
         groups: rows of a group are resampled together, [n].
     """
     values = correct.astype(np.float64)
-    draws = fold(resampled_means(values, groups, seed), n_classes)
+    draws = resampled_means(values, groups, seed)
+    # Folded once, by the estimate: folding every draw would push the interval of a figure at chance above it.
+    if n_classes == 2 and values.mean() < 0.5:
+        draws = 1 - draws
     return interval(float(fold(values.mean(), n_classes)), draws), draws
+
+
+def strongest_probes(cv: dict[str, list[float]], n_classes: int) -> list[str]:
+    """The strongest probe of each rotation, by folded cross-validated accuracy on that rotation's probe rows.
+
+    Rotation by rotation: the probe rows of one are test rows of others, so a choice over all would have seen the rows
+    that report.
+
+    Args:
+        cv: for each probe, its cross-validated accuracy in each rotation.
+    """
+    turns = range(len(next(iter(cv.values()))))
+    return [max(cv, key=lambda probe: float(fold(cv[probe][turn], n_classes))) for turn in turns]

@@ -62,7 +62,10 @@ class LanguageModel:
         tokenizer.padding_side = "right"  # Left padding shifts absolute positions in models that are not told of it.
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
-        return model.to(self.device).eval(), tokenizer
+        try:
+            return model.to(self.device).eval(), tokenizer
+        except (RuntimeError, AssertionError) as err:
+            raise ExciseError(f"cannot use the device {self.device!r}: {str(err).strip().splitlines()[0]}") from err
 
 
 _HELP = (

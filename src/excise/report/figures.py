@@ -32,10 +32,10 @@ def dumbbells(grades: Sequence[Grade], board: Board) -> go.Figure:
         if "NoEdit" in kinds and "Leace" in kinds and best is not None:
             name = concept + (" (set apart)" if concept in board.set_apart else "")
             rows.append((name, kinds["NoEdit"], kinds["Leace"], best))
-    rows.sort(key=lambda row: row[2].accuracy(row[2].worst).value)
+    rows.sort(key=lambda row: row[2].worst_accuracy.value)
     figure = go.Figure()
     for name, unerased, _, best in rows:
-        ends = [best.accuracy(best.worst).value, unerased.accuracy(unerased.worst).value]
+        ends = [best.worst_accuracy.value, unerased.worst_accuracy.value]
         figure.add_trace(
             go.Scatter(
                 x=ends,
@@ -53,9 +53,9 @@ def dumbbells(grades: Sequence[Grade], board: Board) -> go.Figure:
     ):
         figure.add_trace(
             go.Scatter(
-                x=[g.accuracy(g.worst).value for g in cells],
+                x=[g.worst_accuracy.value for g in cells],
                 y=[row[0] for row in rows],
-                error_x=_error([g.accuracy(g.worst) for g in cells]),
+                error_x=_error([g.worst_accuracy for g in cells]),
                 mode="markers",
                 name=label,
                 marker={"color": colour, "size": 11, "symbol": symbol},
@@ -118,7 +118,7 @@ def leakage_against_edit(grades: Sequence[Grade], board: Board) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 x=[g.budget.value for g in cells],
-                y=[g.accuracy(g.worst).value for g in cells],
+                y=[g.worst_accuracy.value for g in cells],
                 mode="markers",
                 marker={"color": colour, "size": 6, "opacity": 0.35},
                 showlegend=False,

@@ -15,6 +15,7 @@ Index = npt.NDArray[np.int64]
 
 N_ROTATIONS = 5
 MIN_GROUPS = 16
+MIN_PART_GROUPS = 5  # Probes are tuned in five folds by group.
 # The rows outside the test fold are halved: eraser and adversary learn from equally many, 40 / 40 / 20 of all rows.
 _PARTS = 2
 
@@ -49,6 +50,14 @@ def rotations(z: Index, groups: Index, seed: int) -> Iterator[Split]:
             )
     for turn, (rest, test) in enumerate(_folds(N_ROTATIONS, z, groups, seed)):
         fit, probe = next(_folds(_PARTS, z[rest], groups[rest], seed * N_ROTATIONS + turn))
+        for part in (rest[fit], rest[probe]):
+            for c in np.unique(z):
+                left = len(np.unique(groups[part][z[part] == c]))
+                if left < MIN_PART_GROUPS:
+                    raise ExciseError(
+                        f"class {c} stands in only {left} groups of one part; one group is too large to split the rest "
+                        f"evenly. Break large groups up, or add rows of that class in other groups"
+                    )
         yield Split(rest[fit], rest[probe], test)
 
 

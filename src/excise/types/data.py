@@ -52,6 +52,8 @@ class ConceptData:
                 raise ExciseError(
                     f"x has {n} rows but there are {len(values)} {what}; give one per row, in the same order"
                 )
+        if getattr(labels, "ndim", 1) != 1:
+            raise ExciseError(f"labels have shape {tuple(labels.shape)}; give one class per row, not one-hot columns")  # type: ignore[attr-defined]
         plain = [_plain(v) for v in labels]
         for i, label in enumerate(plain):
             if label is None or label != label:
@@ -65,7 +67,7 @@ class ConceptData:
         if len(classes) < 2:
             raise ExciseError(f"all {n} rows have the label {classes[0]!r}; erasure needs at least 2 classes")
         number = {c: i for i, c in enumerate(classes)}
-        z = torch.tensor([number[v] for v in plain], dtype=torch.int64)
+        z = torch.tensor([number[v] for v in plain], dtype=torch.int64, device=tensor.device)
         order: dict[Hashable, int] = {}
         numbered = [order.setdefault(_plain(g), len(order)) for g in (range(n) if groups is None else groups)]
         return cls(name, tensor, z, np.asarray(numbered, dtype=np.int64), tuple(str(c) for c in classes))

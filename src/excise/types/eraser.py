@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from excise.types.errors import ExciseError
-from excise.types.inputs import check_activations
+from excise.types.inputs import as_tensor, check_activations
 
 Guarantee = Literal["none", "linear", "total"]
 
@@ -68,8 +68,8 @@ class Eraser(ABC):
     source: ClassVar[str]
     """Where the formula comes from."""
     guarantee: ClassVar[Guarantee] = "none"
-    """What holds by construction on the fitted rows: "linear" (no linear probe beats chance), "total" (nothing is
-    left)."""
+    """What holds by construction on the fitted rows: "linear" (cov(x', z) = 0, so a linear probe trained with a convex loss
+    does no better than a constant), "total" (nothing is left)."""
     control: ClassVar[bool] = False
     """A control is always on the board and never called the best."""
 
@@ -82,10 +82,10 @@ class Eraser(ABC):
             ExciseError: bad input (see `excise.types.inputs`), or a z that the method cannot use.
         """
         x = check_activations(x)
-        erasure = self._fit(x.double(), torch.as_tensor(z).to(x.device) if isinstance(z, Tensor) else z)
+        erasure = self._fit(x.double(), (z if isinstance(z, Tensor) else as_tensor(z)).to(x.device))
         erasure.provenance = {"eraser": type(self).__name__, "settings": asdict(self), "n": len(x), "d": x.shape[1]}
         return erasure
 
     @abstractmethod
-    def _fit(self, x: Tensor, z: Tensor | npt.ArrayLike) -> ErasureMap:
-        """x is checked, float64 [n, d]; z is as the user gave it: read it with `check_labels` or `check_classes`."""
+    def _fit(self, x: Tensor, z: Tensor) -> ErasureMap:
+        """x is checked, float64 [n, d]; z is on x's device, unchecked: read it by `check_labels` or `check_classes`."""

@@ -16,7 +16,7 @@ def check_activations(x: Tensor | npt.ArrayLike) -> Tensor:
     Raises:
         ExciseError: wrong number of dimensions, no rows or columns, integers, NaN or infinity.
     """
-    tensor = x.detach() if isinstance(x, Tensor) else _from_array(x)
+    tensor = x.detach() if isinstance(x, Tensor) else as_tensor(x)
     if tensor.ndim != 2:
         raise ExciseError(
             f"x has shape {tuple(tensor.shape)}; it must be [rows, dimensions]. Flatten other axes into rows first"
@@ -53,7 +53,9 @@ def check_labels(z: Tensor | npt.ArrayLike, n: int) -> Float64[Tensor, "n k"]:
     Raises:
         ExciseError: length other than n, NaN, one class only, or floats that are probably class numbers.
     """
-    tensor = z.detach() if isinstance(z, Tensor) else _from_array(z)
+    tensor = z.detach() if isinstance(z, Tensor) else as_tensor(z)
+    if tensor.ndim == 2 and tensor.shape[1] == 1 and not tensor.is_floating_point():
+        tensor = tensor[:, 0]  # Class numbers in a column are still classes.
     if tensor.ndim not in (1, 2) or len(tensor) != n:
         raise ExciseError(
             f"z has shape {tuple(tensor.shape)} but x has {n} rows; give one label (or one row of k values) per row "
@@ -99,7 +101,8 @@ def check_classes(z: Tensor | npt.ArrayLike, n: int, eraser: str) -> Tensor:
     return columns.argmax(dim=1)
 
 
-def _from_array(values: npt.ArrayLike) -> Tensor:
+def as_tensor(values: npt.ArrayLike) -> Tensor:
+    """Array-like numbers as a tensor; raises ExciseError for anything else."""
     try:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as err:
