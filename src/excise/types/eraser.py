@@ -68,8 +68,8 @@ class Eraser(ABC):
     source: ClassVar[str]
     """Where the formula comes from."""
     guarantee: ClassVar[Guarantee] = "none"
-    """What holds by construction on the fitted rows: "linear" (cov(x', z) = 0, so a linear probe trained with a convex loss
-    does no better than a constant), "total" (nothing is left)."""
+    """What holds by construction on the fitted rows: "linear" (cov(x', z) = 0, so a linear probe trained with a convex
+    loss does no better than a constant), "total" (nothing is left)."""
     control: ClassVar[bool] = False
     """A control is always on the board and never called the best."""
 
