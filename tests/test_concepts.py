@@ -155,7 +155,11 @@ def edited(concept: Concept, change: Callable[[str, int, int], str]) -> Concept:
 
 @pytest.mark.parametrize("name", builtin_concepts())
 def test_builtin_concepts_leave_no_shortcut(name: str) -> None:
-    assert check_concept(load_concept(name)).problems == ()
+    found, card = check_concept(load_concept(name)), read_card(name)
+    assert found.problems == ()
+    assert card.length_auc == pytest.approx(found.length_auc, abs=0.006)
+    assert card.punctuation_auc == pytest.approx(found.punctuation_auc, abs=0.006)
+    assert card.words_auc == pytest.approx(found.words_auc, abs=0.006)
 
 
 def test_no_text_stands_in_two_concepts() -> None:

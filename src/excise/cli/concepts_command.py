@@ -49,6 +49,8 @@ def show(name: Annotated[str, typer.Argument(help="A built-in concept.")], json:
     for title, items in card.items():
         if isinstance(items, tuple) and items:
             console.print(f"[bold]{title.replace('_', ' ')}[/]: {'; '.join(items)}", highlight=False)
+    measured = [f"{key.replace('_', ' ')} {value}" for key, value in card.items() if isinstance(value, float)]
+    console.print(f"[bold]measured[/]: {', '.join(measured)}", highlight=False)
     for example in examples:
         console.print(f"  {example['label']}  {example['text']}", highlight=False, markup=False)
 

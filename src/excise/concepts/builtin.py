@@ -46,5 +46,8 @@ def read_card(name: str) -> Card:
         lexical=values["lexical"],
         sentence_type=values["sentence_type"],
         shortcuts=tuple(values["shortcuts"]),
+        length_auc=values.get("length_auc"),
+        punctuation_auc=values.get("punctuation_auc"),
+        words_auc=values.get("words_auc"),
         first_agreement=values.get("first_agreement"),
     )

@@ -19,6 +19,10 @@ class Card:
     lexical: bool = False
     sentence_type: bool = False
     shortcuts: tuple[str, ...] = ()
+    length_auc: float | None = None
+    """Measured strength of three shortcuts, as `excise concepts check` prints them: AUC of the label, 0.5 is none."""
+    punctuation_auc: float | None = None
+    words_auc: float | None = None
     first_agreement: float | None = None
     """Share of 40 rows that a blind reader of this card labelled as the writer did, before any row was mended."""
 
