@@ -202,9 +202,8 @@ def _pool(hidden: Tensor, mask: Tensor, site: Site) -> list[Tensor]:
 def _mean_weights(norms: Tensor, mask: Tensor) -> Tensor:
     """1 for tokens that enter the mean, [batch, tokens]: all but padding, the first token, and attention sinks.
 
-    Sinks are not always first: in SmolLM2 about one short text in 700 has a second one, and a single such row would
-    hold a
-    hundred times the variance of any other.
+    Sinks are not always first: in SmolLM2 about one short text in 200 has a further one, and one such row can hold
+    hundreds of times the variance of any other.
     """
     kept = mask.clone()
     kept[:, 0] = False
