@@ -50,8 +50,7 @@ def audit(
     """Answers "is it gone?" for arrays that are already erased, or "is it there?" for unerased ones.
 
     Five rotations by group: probes train on four fifths of the rows and are scored on the rest, so every row is tested
-    once.
-    The rows must be ones that the eraser was not fitted on: on its own rows it looks better than it is.
+    once. The rows must be ones that the eraser was not fitted on: on its own rows it looks better than it is.
 
     Args:
         data: activations before erasure, with labels and groups.

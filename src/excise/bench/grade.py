@@ -110,8 +110,7 @@ def grade(eraser: Eraser, data: ConceptData, *, probes: Sequence[Probe] | None =
     """Grades an eraser: pure, no files, no global state; the same arguments give the same report.
 
     Five rotations; in each, the eraser is fitted on `fit` rows, probes are trained afresh on erased `probe` rows and
-    scored
-    on erased `test` rows. Splits keep groups together. The edit is measured on test rows, in float64.
+    scored on erased `test` rows. Splits keep groups together. The edit is measured on test rows, in float64.
 
     Args:
         eraser: settings; fitted anew in every rotation.
