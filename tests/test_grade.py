@@ -146,6 +146,11 @@ def test_boards_that_would_mix_things_up_are_refused(pairs: ConceptData) -> None
         leaderboard([])
 
 
+def test_activations_that_never_vary_have_no_budget() -> None:
+    with pytest.raises(ExciseError, match="no budget to measure"):
+        grade(NoEdit(), ConceptData.of(torch.ones(100, 4), [i % 2 for i in range(100)]), probes=PANEL[:1])
+
+
 def test_below_chance_counts_as_leakage() -> None:
     """A probe that is always wrong knows the concept: folding reads it."""
     data = ConceptData.of(torch.randn(100, 3), [i % 2 for i in range(100)])

@@ -75,7 +75,8 @@ def audit(
         after, worst, strongest = _read(erased, data, panel, seed)
         if erased.shape == data.x.shape:
             reference = all_erasers()["Leace"]().fit(data.x, data.z)(data.x)
-            budget = float(squared_edit(data.x, erased).mean() / squared_edit(data.x, reference).mean())
+            spent = float(squared_edit(data.x, reference).mean())
+            budget = float(squared_edit(data.x, erased).mean()) / spent if spent else None
     base = chance(z)
     # Predictions that never vary have no spread at all; the binomial figure is what n rows can show at best.
     half = max((strongest.high - strongest.low) / 2, 1.96 * float(np.sqrt(base * (1 - base) / len(z))))

@@ -17,7 +17,7 @@ from excise.measures.leakage import chance, folded_accuracy, strongest_probes
 from excise.probes import all_probes
 from excise.stats.bootstrap import Interval, interval, resampled_means
 from excise.stats.splits import N_ROTATIONS, rotations
-from excise.types import ConceptData, Eraser, Probe
+from excise.types import ConceptData, Eraser, ExciseError, Probe
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,8 @@ def grade(eraser: Eraser, data: ConceptData, *, probes: Sequence[Probe] | None =
         seed: of splits and probes.
 
     Raises:
-        ExciseError: too few groups of a class, or a map that breaks its contract (NaN, shape, dtype, input changed).
+        ExciseError: too few groups of a class, activations that never vary, or a map that breaks its contract (NaN,
+            shape, dtype, input changed).
     """
     panel = list(probes) if probes is not None else [probe() for probe in all_probes().values()]
     leace = all_erasers()["Leace"]()
@@ -143,6 +144,11 @@ def grade(eraser: Eraser, data: ConceptData, *, probes: Sequence[Probe] | None =
             fitted = probe.fit(rows_probe, z[split.probe], groups[split.probe], seed * N_ROTATIONS + turn)
             correct[name][split.test] = fitted.predict(rows_test) == z[split.test]
             cv[name].append(fitted.cv_accuracy)
+    if not reference.any():
+        raise ExciseError(
+            f"{data.name}: LEACE changes no row, so there is no budget to measure an edit in. Are all activations "
+            "equal? Check the site, or how the array was made"
+        )
     if edit.max() > ROW_CAP * edit.mean():
         flags.add(f"one row takes over {ROW_CAP:.0f} times the mean edit")
     first = splits[0]
