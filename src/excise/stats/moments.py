@@ -16,7 +16,9 @@ from excise.types import ExciseError, Labels, check_activations
 from excise.types.labels import read_labels
 
 # Rows that are converted to float64 at a time, so that no second copy of x is made.
-_CHUNK = 2048
+_CHUNK = 4096
+_SAMPLE = 512
+_BLOCK = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,32 +203,42 @@ class Moments:
 def _sums(x: Tensor, columns: Sequence[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Mean [d], sum of (x - mean)(x - mean)' and, for each set of centred columns, of (x - mean) z', in one pass.
 
-    Products are taken around the mean of the first chunk, which is near enough to the mean that no digit is lost.
+    Products are taken around the mean of the first rows, which is near enough to the mean that no digit is lost.
     """
     if x.device.type != "cpu":
         mean, scatter, crosses = _sums_elsewhere(x, columns)
     else:
-        # The first product is symmetric: BLAS's syrk does half the work of a full one, and torch does not offer it. All
-        # in numpy, whose BLAS would otherwise share the cores with torch's waiting threads.
+        # Rows, labels and a column of ones side by side: one symmetric product holds every sum, and BLAS's syrk, which
+        # torch does not offer, does half the work of a full one. No other BLAS call in the loop: numpy and torch have
+        # pools of their own, whose threads go on spinning and take half of the cores.
         array = (x.float() if x.dtype == torch.bfloat16 else x).numpy()
         n, d = array.shape
-        origin = array[:_CHUNK].mean(axis=0, dtype=np.float64)
-        total, sums = np.zeros(d), np.zeros((d, d), order="F")
-        products = [np.zeros((d, z.shape[1])) for z in columns]
+        origin = array[:_SAMPLE].mean(axis=0, dtype=np.float64)
+        labels = np.concatenate([*(z.numpy() for z in columns), np.ones((n, 1))], axis=1)
+        width = d + labels.shape[1]
+        sums, buffer = np.zeros((width, width), order="F"), np.empty((min(n, _CHUNK), width))
         for start in range(0, n, _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            centred = array[rows] - origin  # float64, whatever the rows are
-            total += centred.sum(axis=0)
-            sums = dsyrk(1.0, centred.T, beta=1.0, c=sums, overwrite_c=True, lower=True)
-            for product, z in zip(products, columns, strict=True):
-                product += centred.T @ z[rows].numpy()
+            rows = array[start : start + _CHUNK]
+            side = buffer[: len(rows)]
+            np.subtract(rows, origin, out=side[:, :d])  # float64, whatever the rows are
+            side[:, d:] = labels[start : start + _CHUNK]
+            sums = dsyrk(1.0, side.T, beta=1.0, c=sums, overwrite_c=True, lower=True)
         # In F order the lower triangle is the upper one of the same memory read row by row.
-        scatter = torch.from_numpy(sums.T)
-        scatter += scatter.triu(1).mT
-        off = torch.from_numpy(total / n)
-        scatter -= n * torch.outer(off, off)
-        mean, crosses = torch.from_numpy(origin) + off, [torch.from_numpy(product) for product in products]
+        upper = torch.from_numpy(sums.T)
+        scatter, off = upper[:d, :d], upper[:d, -1] / n
+        crosses = list(upper[:d, d:-1].split([z.shape[1] for z in columns], dim=1))
+        _mirror(scatter)
+        scatter.addr_(off, off, alpha=-n)
+        mean = torch.from_numpy(origin) + off
     return mean, scatter, crosses
+
+
+def _mirror(upper: Tensor) -> None:
+    """Copies the upper triangle of a square matrix onto the lower one, in blocks that fit into cache."""
+    for i in range(0, len(upper), _BLOCK):
+        own, rest = slice(i, i + _BLOCK), slice(i + _BLOCK, None)
+        upper[rest, own] = upper[own, rest].mT
+        upper[own, own] = upper[own, own].triu() + upper[own, own].triu(1).mT
 
 
 def _sums_elsewhere(x: Tensor, columns: Sequence[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:

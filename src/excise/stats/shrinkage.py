@@ -26,7 +26,7 @@ def shrink_covariance(sigma: Float64[Tensor, "d d"], n: int) -> Float64[Tensor, 
     """
     d = len(sigma)
     s = sigma.trace() / d
-    spread = sigma.square().sum() / d - s * s  # dispersion of the eigenvalues
+    spread = linalg.norm(sigma).square() / d - s * s  # dispersion of the eigenvalues
     noise = sigma.trace().square() / (n * d)
     # Equal eigenvalues (a sphere, or no variance at all) are already the target.
     weight = (noise / spread).clamp(max=1.0) if spread > 0 else sigma.new_tensor(1.0)
@@ -79,7 +79,7 @@ def _refined_solve(sigma: Tensor, b: Tensor) -> Tensor | None:
     """The float64 solution from a float32 factor, which takes half the time, by iterative refinement; None if that does
     not converge (condition over about 1e6)."""
     scale = sigma.diagonal().mean()
-    chol, info = linalg.cholesky_ex((sigma / scale).float())
+    chol, info = linalg.cholesky_ex(sigma.float().div_(scale))
     if info != 0:
         return None
     found = torch.zeros_like(b)
