@@ -153,6 +153,8 @@ def _bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "fit: empty cell": (["fit", at("hole.csv"), *zs, *out], "hole.csv:1"),
         "bench: tokens": (["bench", "--concepts", "passive", "--site", "14:all", "--out", at("results")], "mean"),
         "bench: jobs": (["bench", "--concepts", "passive", "--jobs", "0", "--out", at("results")], "--jobs 0"),
+        "bench: budgets": (["bench", "--budgets", ".5,much", "--out", at("results")], "'much'.*above 0"),
+        "bench: no budget": (["bench", "--budgets", "1,-2", "--out", at("results")], "'-2'.*above 0"),
         "bench: twice": (["bench", "--concepts", "passive,passive", "--out", at("results")], "two concepts"),
         "fit: words": (["fit", at("words.csv"), *zs, *out], "words.csv:2"),
         "fit: ragged": (["fit", at("ragged.csv"), *zs, *out], "ragged.csv:2"),
@@ -223,7 +225,7 @@ def test_capture_and_bench_on_a_local_model(tiny_models: dict[str, Path], tmp_pa
         assert json.loads(file.metadata()["excise"])["site"] == "h.2:mean"
     assert json.loads(ok("audit", tmp_path / "acts.safetensors", "--json"))["n"] == 120
 
-    bench = ["bench", "--concepts", texts, *where, "--out", tmp_path / "results"]
+    bench = ["bench", "--concepts", texts, *where, "--out", tmp_path / "results", "--budgets", ".5"]
     board = json.loads(ok(*bench, "--json", env=env))
     rows_by_name = {row["eraser"]: row for row in board["rows"]}
     assert set(rows_by_name) >= {
@@ -236,9 +238,18 @@ def test_capture_and_bench_on_a_local_model(tiny_models: dict[str, Path], tmp_pa
     }
     assert rows_by_name["NoEdit"]["worst"]["value"] > 0.85
     assert rows_by_name["Leace"]["worst"]["value"] < rows_by_name["NoEdit"]["worst"]["value"]
+    assert not any("@" in name for name in rows_by_name)
+    curves = {curve["eraser"]: curve for curve in board["frontiers"]}
+    assert set(curves) == set(rows_by_name)
+    assert [point["asked"] for point in curves["Leace"]["points"]] == [0.5]
+    assert curves["NoEdit"]["points"] == []
+    assert 0 <= curves["Leace"]["area"]["value"] < curves["NoEdit"]["area"]["value"]
     records = {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "records").iterdir()}
     (tmp_path / "results" / "report.html").unlink()
-    assert "vs LEACE" in ok(*bench, env=env)
+    printed = ok(*bench, env=env)
+    board_text, frontier_text = printed.split("The strongest probe at each budget")
+    assert "vs LEACE" in board_text
+    assert "vs LEACE" in frontier_text
     assert {path: path.stat().st_mtime_ns for path in records} == records, "a second run grades nothing"
     assert json.loads(ok("leaderboard", "--out", tmp_path / "results", "--json"))
     (tmp_path / "results" / "report.html").unlink()

@@ -1,12 +1,25 @@
-"""Bounds against cases that can be computed by hand."""
+"""Bounds against cases that can be computed by hand; copies; the ladder on planted causes."""
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from excise.diagnose import slack
+from excise.diagnose import CAUSES, Diagnosis, diagnose, ladder, learning_curve, slack
+from excise.diagnose.copies import class_free_copy, gaussian_copy, in_blocks, pooled_copy
+from excise.diagnose.labels import shuffled_labels
+from excise.erasers import Leace, NoEdit
 from excise.types import ConceptData, ExciseError
+
+_SPEC = importlib.util.spec_from_file_location("planted", Path(__file__).parents[1] / "benchmarks" / "diagnosis.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+planting = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(planting)
 
 
 def data(n: int, d: int, gap: float, spread: float) -> ConceptData:
@@ -39,3 +52,107 @@ def test_unequal_covariances_can_be_out_of_reach() -> None:
 def test_more_than_two_classes() -> None:
     with pytest.raises(ExciseError, match="two classes"):
         slack(ConceptData.of(torch.randn(30, 3), [i % 3 for i in range(30)]))
+
+
+def test_transport_bias_of_few_rows_is_taken_off() -> None:
+    """Alike classes: the raw cost of transport is large, and all of it is bias."""
+    found = slack(data(200, 30, gap=0.0, spread=1.0))
+    assert found.transport > 5
+    assert found.transport == pytest.approx(found.transport_bias, rel=0.05)
+    far = slack(data(400, 30, gap=6.0, spread=1.0))
+    assert far.transport - far.transport_bias == pytest.approx(0.25 * 36, rel=0.25)
+
+
+@pytest.fixture(scope="module")
+def skewed() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    z = np.arange(300) % 3
+    return rng.exponential(size=(300, 4)) * (1 + z[:, None]) + z[:, None], z
+
+
+def test_gaussian_copy_keeps_two_moments_exactly_and_no_more(skewed: tuple[np.ndarray, np.ndarray]) -> None:
+    x, z = skewed
+    copy = gaussian_copy(x, z, np.random.default_rng(1))
+    for c in range(3):
+        assert np.allclose(copy[z == c].mean(axis=0), x[z == c].mean(axis=0))
+        assert np.allclose(np.cov(copy[z == c].T), np.cov(x[z == c].T))
+    third = [float(np.mean((rows[z == 1] - rows[z == 1].mean(axis=0)) ** 3)) for rows in (x, copy)]
+    assert abs(third[1]) < 0.1 * third[0]
+
+
+def test_pooled_copy_keeps_means_and_pooled_covariance(skewed: tuple[np.ndarray, np.ndarray]) -> None:
+    x, z = skewed
+    copy = pooled_copy(x, z, np.random.default_rng(1))
+    scatter = [np.sum([np.cov(rows[z == c].T) for c in range(3)], axis=0) for rows in (x, copy)]
+    assert np.allclose(scatter[0], scatter[1])
+    sizes = [np.trace(np.cov(copy[z == c].T)) for c in range(3)]
+    assert max(sizes) < 1.4 * min(sizes), "1 to 9 before"
+    for c in range(3):
+        assert np.allclose(copy[z == c].mean(axis=0), x[z == c].mean(axis=0))
+    free = class_free_copy(x, z, np.random.default_rng(1))
+    assert np.allclose(free[z == 0].mean(axis=0), free[z == 2].mean(axis=0))
+
+
+def test_blocks_share_no_row(skewed: tuple[np.ndarray, np.ndarray]) -> None:
+    """Changing the rows of one block changes no row of another."""
+    x, z = skewed
+    blocks = np.arange(300) // 100
+    other = x.copy()
+    other[blocks == 0] += 100
+    a, b = (in_blocks(gaussian_copy, rows, z, blocks, np.random.default_rng(2)) for rows in (x, other))
+    assert np.array_equal(a[blocks > 0], b[blocks > 0])
+    assert not np.allclose(a[blocks == 0], b[blocks == 0])
+
+
+def test_shuffled_labels_keep_the_grouping() -> None:
+    rng = np.random.default_rng(0)
+    z, pairs = np.arange(200) % 2, np.arange(200) // 2
+    swapped = shuffled_labels(z, pairs, rng)
+    assert (np.bincount(pairs, weights=swapped) == 1).all(), "pairs stay contrast pairs"
+    assert 0.3 < np.mean(swapped == z) < 0.7
+    topics = np.repeat(np.arange(40), 5)
+    moved = shuffled_labels(topics % 2, topics, rng)
+    assert all(len(np.unique(moved[topics == t])) == 1 for t in range(40)), "topics stay of one class"
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_the_ladder_names_the_planted_cause(cause: str) -> None:
+    """`python benchmarks/diagnosis.py` does this a hundred times a cause."""
+    eraser, planted = planting.planted(cause, seed=1000)
+    found = ladder(eraser, planted)
+    assert found.unerased.low > 0.55, "there was something to erase"
+    assert found.readable
+    assert found.main_cause == cause
+    assert found.class_free.low < 0.5 + 0.02, "the control reads chance"
+    total = sum(part.value for part in found.excess.values())
+    assert total == pytest.approx(found.erased.value - found.chance)
+
+
+def test_labels_help_where_means_are_the_cause() -> None:
+    eraser, planted = planting.planted("means", seed=1001)
+    curve = learning_curve(eraser, planted)
+    assert curve.n_fit == (30, 60, 120)
+    assert curve.rate.low > 0
+    assert curve.at(1000) < curve.accuracy[-1].value
+    unhelped = learning_curve(*planting.planted("support", seed=1001))
+    assert unhelped.rate.low < 0.1
+
+
+def test_verdicts() -> None:
+    found = diagnose(*planting.planted("covariances", seed=1002))
+    assert isinstance(found, Diagnosis)
+    assert "class covariances" in found.verdict
+    assert "better method" not in found.verdict.split("A method")[0]
+    noise = torch.randn(300, 10, generator=torch.Generator().manual_seed(0))
+    nothing = diagnose(Leace(), ConceptData.of(noise, [i % 2 for i in range(300)]))
+    assert "nothing that it could be sure of" in nothing.verdict
+    assert np.isnan(nothing.ladder.share("means"))
+
+
+def test_three_classes_have_a_ladder_and_no_slack() -> None:
+    from tests.conftest import gaussian_classes
+
+    x, z = gaussian_classes(450, 8, k=3, gap=6.0)
+    found = diagnose(NoEdit(), ConceptData.of(x, z.tolist()))
+    assert found.slack is None
+    assert found.ladder.erased == found.ladder.unerased

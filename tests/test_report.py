@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from excise.bench import grade
+from excise.bench.frontier import frontiers
 from excise.bench.leaderboard import leaderboard
 from excise.bench.records import Record
 from excise.erasers import (
@@ -53,6 +54,25 @@ def test_figures_are_the_boards(records: list[Record], tmp_path: Path) -> None:
         for interval in (*(row.accuracy[probe] for probe in board.probes), row.worst):
             assert f"{interval.value:.3f}" in line
         assert ("<td></td>" if row.kind == "encoder" else f"<td>{row.budget:.2f}</td>") in line
+
+
+def test_a_frontier_where_budgets_were_graded(records: list[Record], tmp_path: Path) -> None:
+    assert "The frontier" not in write_report(records, tmp_path / "report.html").read_text()
+    scaled = [
+        replace(r, grade=replace(r.grade, eraser=f"{r.grade.eraser}@{b:g}", settings={"budget": b}))
+        for r in records
+        if r.grade.eraser in ("Leace", "GaussianTransport")
+        for b in (0.5, 1.0)
+    ]
+    page = write_report([*records, *scaled], tmp_path / "report.html").read_text()
+    assert page.count("The frontier") == 1
+    own = [record.grade for record in records]
+    assert "LEACE at 0.5" not in page, "the board is of erasers at their own size"
+    for curve in frontiers([*own, *(record.grade for record in scaled)]):
+        line = [line for line in page.split("<tr") if f"<td>{curve.title}<" in line][1]
+        assert f"{curve.area.value:.3f}" in line
+        for point in curve.points or (curve.own,) * 2:
+            assert f"{point.worst.value:.3f}" in line  # type: ignore[union-attr]
 
 
 def test_one_section_for_each_place_and_flags_are_told(records: list[Record], tmp_path: Path) -> None:

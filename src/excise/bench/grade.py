@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from excise.bench.fresh import Kind, fresh_rows
 from excise.erasers import all_erasers
-from excise.measures.edit import ROW_CAP, checked_apply, row_dependence, squared_edit
+from excise.measures.edit import ROW_CAP, squared_edit
+from excise.measures.information import area_under_roc, usable_information
 from excise.measures.leakage import chance, folded_accuracy, strongest_probes
-from excise.probes import all_probes
+from excise.probes import panel
 from excise.stats.bootstrap import Interval, interval, resampled_means
 from excise.stats.splits import N_ROTATIONS, rotations
-from excise.types import ConceptData, EncodingMap, Eraser, ExciseError, Oracle, Probe
+from excise.types import ConceptData, Eraser, ExciseError, Oracle, Probe, TrainingRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +31,11 @@ class Grade:
         chance: accuracy of always naming the commonest class.
         n_fit, n_probe, n_test: rows of the three parts in the first rotation.
         rotation: number of the rotation in which each row was tested.
+        z: class of each row.
         correct: for each probe, whether it named the class of each row.
+        probability: for each probe, the probability that it gave to each class, [n, k].
         cv: for each probe and rotation, cross-validated accuracy on the probe rows; the only figure by which anything
-        is chosen.
+            is chosen.
         edit, reference: squared edit of each row, by the eraser and by LEACE fitted on the same rows.
         flags: ways in which the map broke the rules; a flagged grade is never ranked.
         kind: "eraser"; "encoder" for a map into a space of its own, whose `edit` is empty because it has no size;
@@ -53,18 +57,28 @@ class Grade:
     n_test: int
     groups: npt.NDArray[np.int64]
     rotation: npt.NDArray[np.int64]
+    z: npt.NDArray[np.int64]
     correct: dict[str, npt.NDArray[np.bool_]]
+    probability: dict[str, npt.NDArray[np.float32]]
     cv: dict[str, list[float]]
     edit: npt.NDArray[np.float64]
     reference: npt.NDArray[np.float64]
     flags: tuple[str, ...]
-    kind: Literal["eraser", "encoder", "oracle"] = "eraser"
+    kind: Kind = "eraser"
     task: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     task_chance: float = 0.0
 
     def accuracy(self, probe: str) -> Interval:
         """Folded accuracy of a probe on test rows with its 95% interval."""
         return folded_accuracy(self.correct[probe], self.groups, self.n_classes)[0]
+
+    def auc(self, probe: str) -> Interval:
+        """Area under the ROC curve on test rows, one class against the others, folded; 0.5 is chance."""
+        return area_under_roc(self.probability[probe], self.z, self.rotation, self.groups)
+
+    def information(self, probe: str) -> Interval:
+        """Bits that the probe has about the class of a row, usable information, on test rows; 0 or less is none."""
+        return usable_information(self.probability[probe], self.z, self.groups)
 
     def task_accuracy(self, probe: str) -> Interval:
         """Accuracy of a probe for the task to keep, on test rows, not folded; higher is better."""
@@ -103,8 +117,10 @@ class Grade:
     def to_json(self) -> dict[str, Any]:
         """Plain Python values; `from_json` gives the grade back."""
         out = asdict(self)
-        for key in ("groups", "rotation", "edit", "reference"):
+        for key in ("groups", "rotation", "z", "edit", "reference"):
             out[key] = out[key].tolist()
+        # Four digits are more than a probability from a few hundred rows is worth.
+        out["probability"] = {probe: given.round(4).tolist() for probe, given in self.probability.items()}
         for key, rows in (("correct", self.correct), ("task", self.task)):
             out[key] = {probe: named.astype(int).tolist() for probe, named in rows.items()}
         return out
@@ -113,10 +129,12 @@ class Grade:
     def from_json(cls, record: dict[str, Any]) -> Grade:
         """Reads what `to_json` wrote."""
         values = dict(record)
-        for key in ("groups", "rotation"):
+        for key in ("groups", "rotation", "z"):
             values[key] = np.asarray(record[key], dtype=np.int64)
         for key in ("correct", "task"):
             values[key] = {probe: np.asarray(rows, dtype=bool) for probe, rows in record[key].items()}
+        given = record["probability"]
+        values["probability"] = {probe: np.asarray(rows, dtype=np.float32) for probe, rows in given.items()}
         for key in ("edit", "reference"):
             values[key] = np.asarray(record[key], dtype=np.float64)
         values["flags"] = tuple(record["flags"])
@@ -133,49 +151,49 @@ def grade(eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe]
         eraser: settings; fitted anew in every rotation. An oracle is told the labels of the rows that it erases, and
             its grade says so.
         data: one concept at one site.
-        probes: the panel; default: every probe of `excise.probes`.
+        probes: the panel; default: the preset "fast" of `excise.probes.panel`.
         seed: of splits and probes.
 
     Raises:
         ExciseError: too few groups of a class, activations that never vary, or a map that breaks its contract (NaN,
             shape, dtype, input changed).
     """
-    panel = list(probes) if probes is not None else [probe() for probe in all_probes().values()]
+    adversaries = panel() if probes is None else tuple(probes)
     leace = all_erasers()["Leace"]()
     x, z, groups = data.x, data.z.cpu().numpy(), data.groups
-    names = [type(probe).__name__ for probe in panel]
-    correct = {name: np.zeros(len(z), dtype=bool) for name in names}
-    cv: dict[str, list[float]] = {name: [] for name in names}
-    edit, reference, rotation = np.zeros(len(z)), np.zeros(len(z)), np.zeros(len(z), dtype=np.int64)
+    n, k = len(z), len(data.classes)
+    edit, reference, rotation = np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64)
+    correct: dict[str, npt.NDArray[np.bool_]] = {}
+    probability: dict[str, npt.NDArray[np.float32]] = {}
+    task: dict[str, npt.NDArray[np.bool_]] = {}
+    cv: dict[str, list[float]] = {}
     y = None if data.task is None else data.task.cpu().numpy()
-    task = {} if y is None else {name: np.zeros(len(z), dtype=bool) for name in names}
     flags: set[str] = set()
-    kind: Literal["eraser", "encoder", "oracle"] = "eraser"
+    kind: Kind = "eraser"
     splits = list(rotations(z, groups, seed))
     for turn, split in enumerate(splits):
-        fit, probe_rows, test = (torch.from_numpy(rows).to(x.device) for rows in (split.fit, split.probe, split.test))
-        if isinstance(eraser, Oracle):
-            oracle = eraser.fit(x[fit], data.z[fit])
-            x_probe, x_test = (oracle(x[rows], data.z[rows]) for rows in (probe_rows, test))
-            kind = "oracle"
-        else:
-            keep = data.task is not None and eraser.keeps_task()
-            erasure = eraser.fit(x[fit], data.z[fit], data.task[fit] if keep and data.task is not None else None)
-            x_probe, x_test = checked_apply(erasure, x[probe_rows]), checked_apply(erasure, x[test])
-            flags |= {f"row depends on {way}" for way in row_dependence(erasure, x[test], x[probe_rows])}
-            kind = "encoder" if isinstance(erasure, EncodingMap) else "eraser"
+        turn_seed = seed * N_ROTATIONS + turn
+        fresh = fresh_rows(eraser, data, split, turn_seed)
+        kind, flags = fresh.kind, flags | fresh.flags
+        fit, test = (torch.from_numpy(rows).to(x.device) for rows in (split.fit, split.test))
         rotation[split.test] = turn
         if kind != "encoder":
-            edit[split.test] = squared_edit(x[test], x_test).cpu().numpy()
+            edit[split.test] = squared_edit(x[test], fresh.test).cpu().numpy()
         reference[split.test] = squared_edit(x[test], leace.fit(x[fit], data.z[fit])(x[test])).cpu().numpy()
-        rows_probe, rows_test = x_probe.double().cpu().numpy(), x_test.double().cpu().numpy()
-        for name, probe in zip(names, panel, strict=True):
-            fitted = probe.fit(rows_probe, z[split.probe], groups[split.probe], seed * N_ROTATIONS + turn)
-            correct[name][split.test] = fitted.predict(rows_test) == z[split.test]
-            cv[name].append(fitted.cv_accuracy)
-            if y is not None:
-                kept = probe.fit(rows_probe, y[split.probe], groups[split.probe], seed * N_ROTATIONS + turn)
-                task[name][split.test] = kept.predict(rows_test) == y[split.test]
+        x_probe, x_test = fresh.probe.double().cpu().numpy(), fresh.test.double().cpu().numpy()
+        rows = TrainingRows(x_probe, z[split.probe], groups[split.probe], turn_seed)
+        kept = None if y is None else TrainingRows(x_probe, y[split.probe], groups[split.probe], turn_seed)
+        for probe in adversaries:
+            if not probe.applies(rows):
+                continue
+            name, fitted = type(probe).__name__, probe.fit_on(rows)
+            correct.setdefault(name, np.zeros(n, dtype=bool))[split.test] = fitted.predict(x_test) == z[split.test]
+            cv.setdefault(name, []).append(fitted.cv_accuracy)
+            given = probability.setdefault(name, np.zeros((n, k), dtype=np.float32))
+            given[split.test] = fitted.probabilities(x_test)
+            if y is not None and kept is not None:
+                named = probe.fit_on(kept).predict(x_test) == y[split.test]
+                task.setdefault(name, np.zeros(n, dtype=bool))[split.test] = named
     if not reference.any():
         raise ExciseError(
             f"{data.name}: LEACE changes no row, so there is no budget to measure an edit in. Are all activations "
@@ -197,7 +215,9 @@ def grade(eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe]
         n_test=len(first.test),
         groups=groups,
         rotation=rotation,
+        z=z,
         correct=correct,
+        probability=probability,
         cv=cv,
         edit=np.zeros(0) if kind == "encoder" else edit,
         reference=reference,

@@ -89,10 +89,10 @@ def leaderboard(grades: Sequence[Grade]) -> Board:
     for eraser in erasers:
         if len({str(g.settings) for g in grades if g.eraser == eraser}) > 1:
             raise ExciseError(f"{eraser} was graded with several settings; a board shows one")
-    apart = tuple(c for c in shared if _unerased(cells, c) < READABLE)
+    apart = tuple(c for c in shared if unerased_accuracy(cells, c) < READABLE)
     concepts = [c for c in shared if c not in apart] or shared
     probes = tuple(sorted(set.intersection(*(set(g.correct) for g in grades))))
-    worst = {e: _mean(cells, e, concepts, None) for e in erasers}
+    worst = {e: mean_accuracy(cells, e, concepts, None) for e in erasers}
     rows = []
     for e in erasers:
         method = all_erasers().get(e)
@@ -108,7 +108,7 @@ def leaderboard(grades: Sequence[Grade]) -> Board:
                 title=title_of(e),
                 kind=graded[0].kind,
                 control=bool(method and method.control),
-                accuracy={p: interval(*_mean(cells, e, concepts, p)) for p in probes},
+                accuracy={p: interval(*mean_accuracy(cells, e, concepts, p)) for p in probes},
                 worst=interval(*worst[e]),
                 against_leace=interval(*against),
                 budget=float(np.mean([g.budget.value for g in graded])),
@@ -153,12 +153,12 @@ def best_within(grades: Sequence[Grade], budget: float) -> Grade | None:
     )
 
 
-def _unerased(cells: dict[tuple[str, str], list[Grade]], concept: str) -> float:
+def unerased_accuracy(cells: dict[tuple[str, str], list[Grade]], concept: str) -> float:
     """Accuracy of the strongest probe on unedited activations; 1 where that was not graded."""
     return float(np.mean([g.worst_accuracy.value for g in cells.get(("NoEdit", concept), [])] or [1.0]))
 
 
-def _mean(
+def mean_accuracy(
     cells: dict[tuple[str, str], list[Grade]], eraser: str, concepts: Sequence[str], probe: str | None
 ) -> tuple[float, Draws]:
     """Mean over concepts (and seeds within a concept) of one probe's accuracy, or of the worst's, with paired draws."""

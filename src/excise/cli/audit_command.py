@@ -13,6 +13,7 @@ from excise.bench.audit import audit as run_audit
 from excise.cli.arrays import read_array, read_data
 from excise.cli.show import Json, console, figure, print_json, stderr
 from excise.erasers.saving import load_map
+from excise.probes import panel
 from excise.types import ExciseError
 
 
@@ -28,6 +29,9 @@ def audit(
     erasure: Annotated[
         Path | None, typer.Option("--map", help="Or a map that `excise fit` wrote, fitted on other rows.")
     ] = None,
+    probes: Annotated[
+        str, typer.Option("--panel", help="study, fast, full, or class names of probes separated by commas.")
+    ] = "fast",
     seed: Annotated[int, typer.Option(help="Of splits and probes.", min=0)] = 0,
     json: Json = False,
 ) -> None:
@@ -43,7 +47,7 @@ def audit(
         with torch.inference_mode():
             after = load_map(erasure)(data.x)
     with stderr.status("training probes"):
-        result = run_audit(data, after, seed=seed)
+        result = run_audit(data, after, probes=panel(probes), seed=seed)
     if json:
         print_json(result)
         return
@@ -63,4 +67,5 @@ def audit(
     console.print(table)
     if result.budget is not None:
         print(f"Edit: {result.budget:.2f} times LEACE's on these rows.")
+    print(f"Kernel two-sample test (MMD, labels permuted): p = {result.mmd_p:.3g}.")
     print(result.verdict)

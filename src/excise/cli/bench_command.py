@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from math import inf, nan
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 import typer
 
+from excise.bench.frontier import at_own_size, frontiers
 from excise.bench.leaderboard import leaderboard
 from excise.bench.records import Cell, read_records
 from excise.bench.sweep import run_sweep
-from excise.cli.show import Json, print_board, print_json, progress, stderr
+from excise.cli.show import Json, print_board, print_frontiers, print_json, progress, stderr
 from excise.cli.texts import find_concept
 from excise.concepts import builtin_concepts
 from excise.concepts.builtin import STARTERS
@@ -19,7 +22,7 @@ from excise.erasers.scaled import Scaled
 from excise.models import DEFAULT_MODEL, capture, language_model
 from excise.probes import all_probes
 from excise.report import write_report
-from excise.types import ConceptData, Eraser, ExciseError, Oracle, Site
+from excise.types import ConceptData, Encoder, Eraser, ExciseError, Oracle, Site
 
 
 def bench(
@@ -33,8 +36,12 @@ def bench(
             "slow), or 'none' for the unerased figure alone. Controls and LEACE are always added."
         ),
     ] = "Leace,MeanProjection,GaussianTransport",
-    budget: Annotated[
-        float | None, typer.Option(help="Scale every eraser back to at most this many LEACE edits.")
+    budgets: Annotated[
+        str | None,
+        typer.Option(
+            help="Grade every eraser also scaled back to at most these many LEACE edits, separated by commas: "
+            ".25,.5,1,2,4 draws the frontier of leakage against budget."
+        ),
     ] = None,
     model: Annotated[str, typer.Option(help="Packaged model, Hugging Face id, or local folder.")] = DEFAULT_MODEL,
     site: Annotated[
@@ -62,9 +69,9 @@ def bench(
         raise ExciseError(f"no eraser {unknown[0]!r}; there are: {', '.join(kinds)}")
     always = {name for name, kind in kinds.items() if kind.control} | {"Leace"} if erasers != "none" else set()
     chosen = [name for name in kinds if name in named or name in always]
-    methods = [_scaled(kinds[name](), budget) for name in chosen]
-    if budget is not None:  # LEACE itself stays on the board: it is what others are compared with.
-        methods.append(kinds["Leace"]())
+    methods = [kinds[name]() for name in chosen]
+    asked = _read_budgets(budgets)
+    methods += [Scaled(method, budget) for method in methods if _has_frontier(method) for budget in asked]
     panel = tuple(probe() for probe in all_probes().values())
     where = Site.parse(site)
     if where.pooling == "all":
@@ -99,18 +106,36 @@ def bench(
         raise ExciseError("nothing could be graded; the reasons are above")
     records = read_records(out / "records", [cell.key for cell in cells])
     report = write_report(records, out / "report.html")
-    board = leaderboard([record.grade for record in records])
+    grades = [record.grade for record in records]
+    board, curves = leaderboard(at_own_size(grades)), frontiers(grades)
     if json:
-        print_json(board)
+        print_json({**asdict(board), "frontiers": [asdict(curve) for curve in curves]})
     else:
         print_board(board)
+        print_frontiers(curves)
         print(f"Report: {report.resolve()}")
     if errors:
         raise typer.Exit(1)
 
 
-def _scaled(method: Eraser | Oracle, budget: float | None) -> Eraser | Oracle:
-    """Controls are matched to LEACE already; oracles and encoders have no budget to keep to."""
-    if budget is None or isinstance(method, Oracle) or method.control:
-        return method
-    return Scaled(method, budget)
+def _read_budgets(text: str | None) -> list[float]:
+    """ ".25,1" as numbers, smallest first.
+
+    Raises:
+        ExciseError: not numbers above 0.
+    """
+    found = set()
+    for part in text.split(",") if text else ():
+        try:
+            budget = float(part)
+        except ValueError:
+            budget = nan
+        if not 0 < budget < inf:
+            raise ExciseError(f"--budgets has {part!r}; give multiples of LEACE's edit above 0, such as .25,.5,1,2,4")
+        found.add(budget)
+    return sorted(found)
+
+
+def _has_frontier(method: Eraser | Oracle) -> TypeGuard[Eraser]:
+    """Controls are references; oracles and encoders have no budget to keep to."""
+    return isinstance(method, Eraser) and not isinstance(method, Encoder) and not method.control

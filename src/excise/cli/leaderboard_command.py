@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from excise.bench.frontier import at_own_size
 from excise.bench.leaderboard import leaderboard as make_board
 from excise.bench.records import by_place, read_records
 from excise.cli.show import Json, print_board, print_json
@@ -18,7 +19,9 @@ def leaderboard(
     json: Json = False,
 ) -> None:
     """Print the board of every record in a results folder, one board per model and site."""
-    boards = {place: make_board(grades) for place, grades in by_place(read_records(out / "records")).items()}
+    boards = {
+        place: make_board(at_own_size(grades)) for place, grades in by_place(read_records(out / "records")).items()
+    }
     if json:
         print_json({place: asdict(board) for place, board in boards.items()})
         return

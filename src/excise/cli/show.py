@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import isnan
 from typing import Annotated, Any
 
@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from excise.bench.leaderboard import READABLE, Board
+from excise.bench.frontier import Frontier, budgets_asked
+from excise.bench.leaderboard import READABLE, WITHIN_BUDGET, Board
 from excise.probes import all_probes
 from excise.stats.bootstrap import Interval
 
@@ -97,17 +98,72 @@ def board_table(board: Board) -> Table:
     for before, row in zip([None, *board.rows], board.rows, strict=False):
         if before is not None and before.kind != row.kind:
             table.add_section()
-        against = row.against_leace
-        clear = "*" if against.low > 0 or against.high < 0 else " "
         table.add_row(
             ("!" if row.flags else str(row.rank) if row.rank else _MARKS[row.kind]) + f" {row.title}",
             *(figure(row.accuracy[probe]) for probe in board.probes),
             figure(row.worst),
-            "" if row.eraser == "Leace" or isnan(against.value) else _short(f"{against.value:+.3f}") + clear,
+            "" if row.eraser == "Leace" else _difference(row.against_leace),
             "" if isnan(row.budget) else f"{row.budget:.2f}" if row.budget < 10 else f"{row.budget:.0f}",
             style="dim" if row.control else None,
         )
     return table
+
+
+_FRONTIER_KEY = """\
+Columns: budget asked for, in LEACE edits. An edit is only ever scaled back,
+so past an eraser's own size nothing changes. +: spent over {over:.0%} of the
+budget on test rows. area: excess over chance, averaged over log budget,
+{counted}. Number: rank by area; equal ranks are not told apart;
+controls (-) are at their own size. *: the difference's interval excludes 0."""
+
+
+def frontier_table(curves: Sequence[Frontier]) -> Table:
+    """Frontiers as a terminal table that fits 80 columns with five budgets."""
+    counted, budgets = curves[0].counted, budgets_asked(curves)
+    n = len(curves[0].concepts)
+    span = f"{counted[0]:g} to {counted[-1]:g}" if counted else "none of which all have"
+    table = Table(
+        title=f"The strongest probe at each budget, mean accuracy over {n} concept{'s' if n > 1 else ''}",
+        caption=_FRONTIER_KEY.format(over=WITHIN_BUDGET, counted=span),
+        caption_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+    )
+    table.add_column("eraser", no_wrap=True)
+    for column in (*(f"{budget:g}" for budget in budgets), "area", "vs LEACE"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for curve in curves:
+        points = {point.asked: point for point in curve.points}
+        found = [curve.own if curve.control else points.get(budget) for budget in budgets]
+        table.add_row(
+            ("!" if curve.flags else str(curve.rank or "-")) + f" {curve.title}",
+            *(f"{_short(f'{p.worst.value:.3f}')}{'+' if p.overshoots else ' '}" if p else "" for p in found),
+            "" if isnan(curve.area.value) else figure(curve.area),
+            "" if curve.eraser == "Leace" else _difference(curve.against_leace),
+            style="dim" if curve.control else None,
+        )
+    return table
+
+
+def print_frontiers(curves: Sequence[Frontier]) -> None:
+    """The table and what must be said beside it; nothing without frontiers."""
+    if not curves:
+        return
+    console.print(frontier_table(curves))
+    widest = max((p.worst.high - p.worst.low) / 2 for c in curves for p in (*c.points, *([c.own] if c.own else [])))
+    console.print(f"Chance is {curves[0].chance:.3f}; 95% intervals of the accuracies are at most ±{widest:.3f}.")
+    console.print(f"Guesses would read an area of {curves[0].guesses:.3f}, because accuracies are folded.")
+    for curve in curves:
+        if curve.flags:
+            console.print(f"! {curve.title}: {'; '.join(curve.flags)}")
+
+
+def _difference(against: Interval) -> str:
+    """ "-.021*": the star says that the interval excludes 0."""
+    if isnan(against.value):
+        return ""
+    return _short(f"{against.value:+.3f}") + ("*" if against.low > 0 or against.high < 0 else " ")
 
 
 def _short(figure: str) -> str:

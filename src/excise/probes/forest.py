@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from sklearn.ensemble import RandomForestClassifier
 
-from excise.probes.tuning import tuned
-from excise.types import FittedProbe, Probe
-from excise.types.probe import Classes, Rows
+from excise.probes.tuning import Candidate, tuned
+from excise.types import FittedProbe, Probe, TrainingRows
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,6 @@ class Forest(Probe):
     title = "forest"
     source = "adversary of the agents' study (2026)"
 
-    def fit(self, x: Rows, z: Classes, groups: Classes, seed: int) -> FittedProbe:
-        model = RandomForestClassifier(n_estimators=100, max_depth=10, random_state=seed)
-        return tuned(model, {}, x, z, groups, seed, n_folds=3)
+    def fit_on(self, rows: TrainingRows) -> FittedProbe:
+        model = RandomForestClassifier(n_estimators=100, max_depth=10, random_state=rows.seed)
+        return tuned(rows, rows.few_folds, [Candidate(model, rows.x, model)])

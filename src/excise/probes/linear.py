@@ -8,9 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from excise.probes.tuning import tuned
-from excise.types import FittedProbe, Probe
-from excise.types.probe import Classes, Rows
+from excise.probes.tuning import Candidate, tuned
+from excise.types import FittedProbe, Probe, TrainingRows
+
+_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class Linear(Probe):
     title = "linear"
     source = "Alain and Bengio 2016, arXiv:1610.01644"
 
-    def fit(self, x: Rows, z: Classes, groups: Classes, seed: int) -> FittedProbe:
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, tol=1e-3))
-        return tuned(model, {"logisticregression__C": [1e-4, 1e-3, 1e-2, 1e-1, 1.0]}, x, z, groups, seed)
+    def fit_on(self, rows: TrainingRows) -> FittedProbe:
+        standard = StandardScaler().fit_transform(rows.x)
+        candidates = []
+        for c in _C:
+            model = LogisticRegression(C=c, max_iter=2000, tol=1e-3)
+            candidates.append(Candidate(model, standard, make_pipeline(StandardScaler(), model)))
+        return tuned(rows, rows.folds, candidates)

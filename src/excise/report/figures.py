@@ -15,8 +15,8 @@ from excise.probes import all_probes
 from excise.stats.bootstrap import Interval
 
 # Okabe-Ito: told apart by colour-blind readers.
-_GREY, _BLUE, _ORANGE = "#8a8f98", "#0072b2", "#d55e00"
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98", "#000000")
+GREY, BLUE, ORANGE = "#8a8f98", "#0072b2", "#d55e00"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98", "#000000")
 
 
 def dumbbells(grades: Sequence[Grade], board: Board) -> go.Figure:
@@ -47,15 +47,15 @@ def dumbbells(grades: Sequence[Grade], board: Board) -> go.Figure:
             )
         )
     for label, cells, colour, symbol in (
-        ("unerased", [row[1] for row in rows], _GREY, "circle"),
-        ("LEACE", [row[2] for row in rows], _BLUE, "circle"),
-        ("best within budget", [row[3] for row in rows], _ORANGE, "diamond"),
+        ("unerased", [row[1] for row in rows], GREY, "circle"),
+        ("LEACE", [row[2] for row in rows], BLUE, "circle"),
+        ("best within budget", [row[3] for row in rows], ORANGE, "diamond"),
     ):
         figure.add_trace(
             go.Scatter(
                 x=[g.worst_accuracy.value for g in cells],
                 y=[row[0] for row in rows],
-                error_x=_error([g.worst_accuracy for g in cells]),
+                error_x=error_bars([g.worst_accuracy for g in cells]),
                 mode="markers",
                 name=label,
                 marker={"color": colour, "size": 11, "symbol": symbol},
@@ -64,8 +64,8 @@ def dumbbells(grades: Sequence[Grade], board: Board) -> go.Figure:
                 "edit %{customdata[2]} x LEACE<extra></extra>",
             )
         )
-    _chance(figure, board.chance, vertical=True)
-    return _style(
+    add_chance(figure, board.chance, vertical=True)
+    return styled(
         figure,
         height=150 + 44 * len(rows),
         xaxis={"title": "accuracy of the strongest probe", "range": [board.chance - 0.03, 1.01]},
@@ -78,7 +78,7 @@ def means(board: Board) -> go.Figure:
     names = [row.title for row in reversed(board.rows)]
     for i, probe in enumerate(board.probes):
         figures = [row.accuracy[probe] for row in reversed(board.rows)]
-        colour, title = _COLOURS[i % len(_COLOURS)], all_probes()[probe].title
+        colour, title = COLOURS[i % len(COLOURS)], all_probes()[probe].title
         # The legend shows a trace's first mark, which may be a hollow one: an unseen filled mark stands for all.
         figure.add_trace(
             go.Scatter(x=[None], y=names[:1], mode="markers", name=title, marker={"color": colour, "size": 10})
@@ -87,7 +87,7 @@ def means(board: Board) -> go.Figure:
             go.Scatter(
                 x=[f.value for f in figures],
                 y=names,
-                error_x=_error(figures),
+                error_x=error_bars(figures),
                 mode="markers",
                 name=title,
                 showlegend=False,
@@ -100,8 +100,8 @@ def means(board: Board) -> go.Figure:
             )
         )
     figure.update_layout(scattermode="group", scattergap=0.5)
-    _chance(figure, board.chance, vertical=True)
-    return _style(
+    add_chance(figure, board.chance, vertical=True)
+    return styled(
         figure,
         height=150 + 50 * len(names),
         xaxis={"title": "mean accuracy on test rows", "range": [board.chance - 0.03, 1.01]},
@@ -114,7 +114,7 @@ def leakage_against_edit(grades: Sequence[Grade], board: Board) -> go.Figure:
     shown = [row for row in board.rows if row.eraser != "Constant" and row.kind != "encoder"]
     # From left to right, labels in turn above and below: neighbours at almost the same budget stay readable.
     for i, row in enumerate(sorted(shown, key=lambda r: r.budget)):
-        colour = _COLOURS[i % len(_COLOURS)]
+        colour = COLOURS[i % len(COLOURS)]
         cells = [g for g in grades if g.eraser == row.eraser and g.concept in board.concepts]
         figure.add_trace(
             go.Scatter(
@@ -131,7 +131,7 @@ def leakage_against_edit(grades: Sequence[Grade], board: Board) -> go.Figure:
             go.Scatter(
                 x=[row.budget],
                 y=[row.worst.value],
-                error_y=_error([row.worst]),
+                error_y=error_bars([row.worst]),
                 mode="markers+text",
                 text=[row.title],
                 textposition="top right" if i == 0 else "top center" if i % 2 else "bottom center",
@@ -145,10 +145,10 @@ def leakage_against_edit(grades: Sequence[Grade], board: Board) -> go.Figure:
                 hovertemplate=row.title + ", mean<br>%{y:.3f} at %{x:.2f} x LEACE<extra></extra>",
             )
         )
-    _chance(figure, board.chance, vertical=False)
-    figure.add_vline(x=1, line={"color": _GREY, "dash": "dot", "width": 1})
+    add_chance(figure, board.chance, vertical=False)
+    figure.add_vline(x=1, line={"color": GREY, "dash": "dot", "width": 1})
     axes: dict[str, Any] = {"xaxis": {"title": "mean squared edit on test rows, in LEACE edits", "rangemode": "tozero"}}
-    return _style(
+    return styled(
         figure,
         height=520,
         yaxis={"title": "accuracy of the strongest probe", "range": [board.chance - 0.03, 1.01]},
@@ -156,7 +156,7 @@ def leakage_against_edit(grades: Sequence[Grade], board: Board) -> go.Figure:
     )
 
 
-def _error(figures: Sequence[Interval]) -> dict[str, Any]:
+def error_bars(figures: Sequence[Interval]) -> dict[str, Any]:
     return {
         "type": "data",
         "symmetric": False,
@@ -167,7 +167,7 @@ def _error(figures: Sequence[Interval]) -> dict[str, Any]:
     }
 
 
-def _chance(figure: go.Figure, chance: float, vertical: bool) -> None:
+def add_chance(figure: go.Figure, chance: float, vertical: bool) -> None:
     add = figure.add_vline if vertical else figure.add_hline
     text = {"annotation_text": "chance", "annotation_position": "bottom right"}
     add(
@@ -177,7 +177,7 @@ def _chance(figure: go.Figure, chance: float, vertical: bool) -> None:
     )
 
 
-def _style(figure: go.Figure, height: int, **axes: Any) -> go.Figure:
+def styled(figure: go.Figure, height: int, **axes: Any) -> go.Figure:
     figure.update_layout(
         height=height,
         template="plotly_white",

@@ -44,6 +44,12 @@ def resampled_means(
     return ((sums @ draws.T) / (draws @ sizes)).reshape(*values.shape[:-1], N_RESAMPLES)
 
 
+def resampled_weights(groups: npt.NDArray[np.int64], seed: int = 0) -> npt.NDArray[np.float64]:
+    """How often each row is drawn, [N_RESAMPLES, n], for figures that are not means; the draws of `resampled_means`."""
+    _, inverse = np.unique(groups, return_inverse=True)
+    return _draws(int(inverse.max()) + 1, seed)[:, inverse]
+
+
 @lru_cache(maxsize=64)
 def _draws(n_groups: int, seed: int) -> npt.NDArray[np.float64]:
     """How often each group is drawn, [N_RESAMPLES, n_groups]; kept, because a report asks hundreds of times."""

@@ -7,7 +7,7 @@ from excise.types.errors import ExciseError
 from excise.types.files import write_atomically
 from excise.types.inputs import check_activations, check_finite
 from excise.types.labels import Labels
-from excise.types.probe import FittedProbe, Probe
+from excise.types.probe import FittedProbe, Probe, TrainingRows
 from excise.types.site import Pooling, Site
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Pooling",
     "Probe",
     "Site",
+    "TrainingRows",
     "check_activations",
     "check_finite",
     "write_atomically",
