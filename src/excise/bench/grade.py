@@ -13,6 +13,7 @@ import torch
 
 from excise.bench.fresh import Kind, fresh_rows
 from excise.erasers import all_erasers
+from excise.measures.damage import cosine, mahalanobis, neighbour_overlap
 from excise.measures.edit import ROW_CAP, squared_edit
 from excise.measures.information import area_under_roc, usable_information
 from excise.measures.leakage import chance, folded_accuracy, strongest_probes
@@ -20,6 +21,8 @@ from excise.probes import panel
 from excise.stats.bootstrap import Interval, interval, resampled_means
 from excise.stats.splits import N_ROTATIONS, rotations
 from excise.types import ConceptData, Eraser, ExciseError, Oracle, Probe, TrainingRows
+
+_DAMAGE = {"cosine": cosine, "mahalanobis": mahalanobis, "neighbours": neighbour_overlap}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,8 @@ class Grade:
         cv: for each probe and rotation, cross-validated accuracy on the probe rows; the only figure by which anything
             is chosen.
         edit, reference: squared edit of each row, by the eraser and by LEACE fitted on the same rows.
+        damage: of each row beside the size of its edit: "cosine" to what it was, squared edit in "mahalanobis" units
+            of the unedited test rows, share of its ten nearest "neighbours" kept; empty for an encoder.
         flags: ways in which the map broke the rules; a flagged grade is never ranked.
         kind: "eraser"; "encoder" for a map into a space of its own, whose `edit` is empty because it has no size;
             "oracle" for a method that was told the labels of the test rows. Only erasers are ranked.
@@ -63,6 +68,7 @@ class Grade:
     cv: dict[str, list[float]]
     edit: npt.NDArray[np.float64]
     reference: npt.NDArray[np.float64]
+    damage: dict[str, npt.NDArray[np.float64]]
     flags: tuple[str, ...]
     kind: Kind = "eraser"
     task: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
@@ -121,6 +127,7 @@ class Grade:
             out[key] = out[key].tolist()
         # Four digits are more than a probability from a few hundred rows is worth.
         out["probability"] = {probe: given.round(4).tolist() for probe, given in self.probability.items()}
+        out["damage"] = {name: values.tolist() for name, values in self.damage.items()}
         for key, rows in (("correct", self.correct), ("task", self.task)):
             out[key] = {probe: named.astype(int).tolist() for probe, named in rows.items()}
         return out
@@ -135,6 +142,7 @@ class Grade:
             values[key] = {probe: np.asarray(rows, dtype=bool) for probe, rows in record[key].items()}
         given = record["probability"]
         values["probability"] = {probe: np.asarray(rows, dtype=np.float32) for probe, rows in given.items()}
+        values["damage"] = {name: np.asarray(rows) for name, rows in record["damage"].items()}
         for key in ("edit", "reference"):
             values[key] = np.asarray(record[key], dtype=np.float64)
         values["flags"] = tuple(record["flags"])
@@ -168,6 +176,7 @@ def grade(eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe]
     task: dict[str, npt.NDArray[np.bool_]] = {}
     cv: dict[str, list[float]] = {}
     y = None if data.task is None else data.task.cpu().numpy()
+    damage = {name: np.zeros(n) for name in _DAMAGE}
     flags: set[str] = set()
     kind: Kind = "eraser"
     splits = list(rotations(z, groups, seed))
@@ -179,6 +188,8 @@ def grade(eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe]
         rotation[split.test] = turn
         if kind != "encoder":
             edit[split.test] = squared_edit(x[test], fresh.test).cpu().numpy()
+            for name, measure in _DAMAGE.items():
+                damage[name][split.test] = np.asarray(measure(x[test], fresh.test).cpu())
         reference[split.test] = squared_edit(x[test], leace.fit(x[fit], data.z[fit])(x[test])).cpu().numpy()
         x_probe, x_test = fresh.probe.double().cpu().numpy(), fresh.test.double().cpu().numpy()
         rows = TrainingRows(x_probe, z[split.probe], groups[split.probe], turn_seed)
@@ -221,6 +232,7 @@ def grade(eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe]
         cv=cv,
         edit=np.zeros(0) if kind == "encoder" else edit,
         reference=reference,
+        damage={} if kind == "encoder" else damage,
         flags=tuple(sorted(flags)),
         kind=kind,
         task=task,

@@ -13,6 +13,7 @@ from excise.bench.grade import Grade
 from excise.erasers import all_erasers, title_of
 from excise.measures.leakage import fold, folded_accuracy
 from excise.stats.bootstrap import Interval, interval
+from excise.stats.selection import detectable
 from excise.types import ExciseError
 
 READABLE = 0.85
@@ -34,6 +35,8 @@ class Row:
         rank: 1 plus the number of erasers that are clearly better, so ties show as ties; 0 for controls, encoders,
             oracles and flagged erasers, which are not ranked.
         flags: rules that the map broke on some concept.
+        auc, information: for each probe, mean area under the ROC curve and usable information in bits.
+        damage: means over rows and concepts of `Grade.damage`.
     """
 
     eraser: str
@@ -46,6 +49,9 @@ class Row:
     budget: float
     rank: int
     flags: tuple[str, ...]
+    auc: dict[str, float]
+    information: dict[str, float]
+    damage: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Board:
     Attributes:
         concepts: that count; set_apart: whose unerased accuracy is under READABLE.
         chance: mean over concepts.
+        detectable: the difference from LEACE that these rows would show in four samples of five, for the contender
+            that is hardest to compare; NaN without one.
     """
 
     concepts: tuple[str, ...]
@@ -62,6 +70,7 @@ class Board:
     chance: float
     probes: tuple[str, ...]
     rows: tuple[Row, ...]
+    detectable: float
 
 
 Draws = npt.NDArray[np.float64]
@@ -114,10 +123,15 @@ def leaderboard(grades: Sequence[Grade]) -> Board:
                 budget=float(np.mean([g.budget.value for g in graded])),
                 rank=0,
                 flags=tuple(sorted({flag for g in graded for flag in g.flags})),
+                auc={p: float(np.mean([g.auc(p).value for g in graded])) for p in probes},
+                information={p: float(np.mean([g.information(p).value for g in graded])) for p in probes},
+                damage={name: float(np.mean([g.damage[name] for g in graded])) for name in graded[0].damage},
             )
         )
     chance = float(np.mean([cells[erasers[0], c][0].chance for c in concepts]))
-    return Board(tuple(concepts), apart, chance, probes, tuple(_ranked(rows, worst)))
+    compared = [row.against_leace for row in rows if row.kind == "eraser" and not row.control and row.eraser != "Leace"]
+    shows = max((detectable(found) for found in compared), default=np.nan)
+    return Board(tuple(concepts), apart, chance, probes, tuple(_ranked(rows, worst)), shows)
 
 
 def best_within(grades: Sequence[Grade], budget: float) -> Grade | None:

@@ -21,6 +21,7 @@ _SHARED_CODE = (
     "types",
     "stats",
     "measures",
+    "bench/fresh.py",
     "bench/grade.py",
     "erasers/leace.py",
     "erasers/low_rank.py",

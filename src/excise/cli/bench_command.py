@@ -20,7 +20,7 @@ from excise.concepts.builtin import STARTERS
 from excise.erasers import all_erasers, all_oracles
 from excise.erasers.scaled import Scaled
 from excise.models import DEFAULT_MODEL, capture, language_model
-from excise.probes import all_probes
+from excise.probes import panel
 from excise.report import write_report
 from excise.types import ConceptData, Encoder, Eraser, ExciseError, Oracle, Site
 
@@ -43,6 +43,13 @@ def bench(
             ".25,.5,1,2,4 draws the frontier of leakage against budget."
         ),
     ] = None,
+    probes: Annotated[
+        str,
+        typer.Option(
+            "--panel",
+            help="Adversaries: study (the study's two), fast, full (all), or class names separated by commas.",
+        ),
+    ] = "fast",
     model: Annotated[str, typer.Option(help="Packaged model, Hugging Face id, or local folder.")] = DEFAULT_MODEL,
     site: Annotated[
         str, typer.Option(help="Module path or block number, and pooling: 14:mean, encoder.layer.3:last.")
@@ -72,7 +79,7 @@ def bench(
     methods = [kinds[name]() for name in chosen]
     asked = _read_budgets(budgets)
     methods += [Scaled(method, budget) for method in methods if _has_frontier(method) for budget in asked]
-    panel = tuple(probe() for probe in all_probes().values())
+    adversaries = panel(probes)
     where = Site.parse(site)
     if where.pooling == "all":
         raise ExciseError("bench grades one row a text; choose the pooling 'mean' or 'last'")
@@ -97,7 +104,7 @@ def bench(
             "site": str(where),
             "texts": concept.digest,
         }
-        cells += [Cell(method, data, origin, panel, seed) for method in methods for seed in range(seeds)]
+        cells += [Cell(method, data, origin, adversaries, seed) for method in methods for seed in range(seeds)]
     with progress("grading") as step:
         errors = run_sweep(cells, out / "records", jobs=jobs, force=force, progress=step)
     for error in errors.values():

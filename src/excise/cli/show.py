@@ -175,6 +175,8 @@ def print_board(board: Board) -> None:
     """The table and what must be said beside it."""
     console.print(board_table(board))
     console.print(f"Chance is {board.chance:.3f}.")
+    if not isnan(board.detectable):
+        console.print(f"{board.detectable:.3f} against LEACE would have shown in four samples of five.")
     for kind in sorted({row.kind for row in board.rows} & set(_MARK_KEYS)):
         console.print(_MARK_KEYS[kind])
     for row in board.rows:
