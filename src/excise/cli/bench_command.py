@@ -47,7 +47,7 @@ def bench(
         str,
         typer.Option(
             "--panel",
-            help="Adversaries: study (the study's two), fast, full (all), or class names separated by commas.",
+            help="Adversaries: study (SVM, forest), fast, full, or class names separated by commas.",
         ),
     ] = "fast",
     model: Annotated[str, typer.Option(help="Packaged model, Hugging Face id, or local folder.")] = DEFAULT_MODEL,
