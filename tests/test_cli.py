@@ -49,7 +49,7 @@ def arrays(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "bench", "capture", "fit", "apply", "audit", "concepts", "leaderboard", "report"]
+    "command", ["", "bench", "capture", "fit", "apply", "audit", "diagnose", "concepts", "leaderboard", "report"]
 )
 def test_help(command: str) -> None:
     out = ok(*command.split(), "--help")
@@ -89,6 +89,17 @@ def test_fit_apply_audit(arrays: Path) -> None:
     table = ok(*common[:-1], "--erased", arrays / "erased.npy")
     assert "strongest" in table
     assert "It is not gone" in table
+
+
+def test_diagnose(arrays: Path) -> None:
+    page = arrays / "page.html"
+    z, pairs = arrays / "test_z.npy", arrays / "test_g.npy"
+    out = ok("diagnose", arrays / "test.npy", "--labels", z, "--groups", pairs, "--out", page, "--json")
+    (found,) = json.loads(out)
+    assert found["ladder"]["chance"] == 0.5
+    assert found["main_cause"] == "covariances", "what the classes of this data differ in, beside their means"
+    assert "covariances" in found["verdict"]
+    assert found["verdict"].split(";")[0] in page.read_text()
 
 
 def test_every_format_gives_the_same_map(arrays: Path) -> None:
@@ -177,6 +188,10 @@ def _bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "audit: NaN": (["audit", at("nan.npy"), *zs], "row 7"),
         "audit: rare class": (["audit", at("train.npy"), "--labels", at("rare.npy")], "class 1 has 3 rows"),
         "audit: other rows": (["audit", at("train.npy"), *zs, "--erased", at("empty.npy")], "empty"),
+        "audit: panel": (["audit", at("train.npy"), *zs, "--panel", "Liner"], "no probe 'Liner'"),
+        "diagnose: eraser": (["diagnose", at("train.npy"), *zs, "--eraser", "Lease"], "no eraser 'Lease'"),
+        "diagnose: page": (["diagnose", at("train.npy"), *zs, "--out", at("x.npy")], "must end in .html"),
+        "diagnose: two files": (["diagnose", at("train.npy"), at("test.npy"), *zs], "go with one file"),
         "audit: both": (["audit", at("train.npy"), *zs, "--erased", at("x.npy"), "--map", at("m")], "either"),
         "capture: nothing": (["capture", *out], "either with --concept or"),
         "capture: no file": (["capture", "--concept", at("none.jsonl"), *out], "none.jsonl"),
