@@ -27,14 +27,14 @@ from excise.types import ConceptData, Site, write_atomically
 
 ROOT = Path(__file__).parents[1]
 CELLS = ROOT / "results" / "why"
-# The main site over every second concept, the others over every sixth.
+# The main site over every second concept, the others over every tenth.
 SITES = {"smollm2-135m-instruct": ("14:mean", "8:mean", "20:mean"), "gemma-3-270m": ("9:mean",)}
 MAIN = ("smollm2-135m-instruct", "14:mean")
 
 
 def planned(model: str, site: str) -> tuple[str, ...]:
     """Concepts of one site."""
-    return builtin_concepts()[:: 2 if (model, site) == MAIN else 6]
+    return builtin_concepts()[:: 2 if (model, site) == MAIN else 10]
 
 
 def cell_path(model: str, site: str, concept: str) -> Path:
