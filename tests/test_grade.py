@@ -185,7 +185,7 @@ def test_no_row_of_one_group_meets_itself() -> None:
 
 def test_board_shows_ties_and_sets_unreadable_concepts_apart(pairs: ConceptData) -> None:
     noise = ConceptData.of(
-        torch.randn(400, 24, generator=torch.Generator().manual_seed(3)), pairs.z.tolist(), name="noise"
+        torch.randn(300, 24, generator=torch.Generator().manual_seed(3)), pairs.z[:300].tolist(), name="noise"
     )
     erasers = (NoEdit(), Leace(), Leace(shrinkage=False), RandomDirection())
     grades = [grade(e, data, probes=PANEL) for data in (pairs, noise) for e in erasers[:2]]
@@ -193,6 +193,9 @@ def test_board_shows_ties_and_sets_unreadable_concepts_apart(pairs: ConceptData)
     board = leaderboard([*grades, *twin])
     assert board.set_apart == ("noise",)
     assert board.concepts == ("synthetic",)
+    smaller = dataclasses.replace(grades[0], concept="fewer rows", damage={"cosine": np.ones(300)})
+    mixed = leaderboard([dataclasses.replace(grades[0], damage={"cosine": np.zeros(400)}), smaller])
+    assert mixed.rows[0].damage == {"cosine": 0.5}, "concepts count alike, whatever their rows"
     rows = {row.eraser: row for row in board.rows}
     assert rows["Leace"].rank == rows["LeaceTwin"].rank == 1
     assert rows["NoEdit"].rank == 0

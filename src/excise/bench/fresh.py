@@ -55,5 +55,5 @@ def fresh_rows(eraser: Eraser | Oracle, data: ConceptData, split: Split, seed: i
     flags = {f"row depends on {way}" for way in row_dependence(erasure, x[test], x[probe])}
     kind: Kind = "encoder" if isinstance(erasure, EncodingMap) else "eraser"
     if kind == "eraser" and variance_kept(x[rows], erased) < TOTAL_DAMAGE:
-        flags.add(f"total damage: under {TOTAL_DAMAGE:.0%} of the variance is left")
+        flags.add(f"total damage: under {TOTAL_DAMAGE:.1%} of the variance is left")
     return FreshRows(erased[: len(probe)], erased[len(probe) :], kind, frozenset(flags))

@@ -125,7 +125,7 @@ def leaderboard(grades: Sequence[Grade]) -> Board:
                 flags=tuple(sorted({flag for g in graded for flag in g.flags})),
                 auc={p: float(np.mean([g.auc(p).value for g in graded])) for p in probes},
                 information={p: float(np.mean([g.information(p).value for g in graded])) for p in probes},
-                damage={name: float(np.mean([g.damage[name] for g in graded])) for name in graded[0].damage},
+                damage={name: float(np.mean([g.damage[name].mean() for g in graded])) for name in graded[0].damage},
             )
         )
     chance = float(np.mean([cells[erasers[0], c][0].chance for c in concepts]))
