@@ -120,7 +120,7 @@ def test_shuffled_labels_keep_the_grouping() -> None:
 
 @pytest.mark.parametrize(
     "cause",
-    [pytest.param(c, marks=() if c in ("written in", "support") else pytest.mark.slow) for c in CAUSES],
+    [pytest.param(c, marks=() if c == "written in" else pytest.mark.slow) for c in CAUSES],
 )
 def test_the_ladder_names_the_planted_cause(cause: str) -> None:
     """`python benchmarks/diagnosis.py` does this many times a cause; covariances are in `covariances` below."""
