@@ -177,19 +177,6 @@ def test_constant_activations(probe: Probe) -> None:
     assert np.allclose(found.probabilities(np.ones((3, 5))), 0.5, atol=0.01)
 
 
-@each_trained
-def test_refit_keeps_the_hyperparameters(probe: Probe) -> None:
-    kind, least = OWN[type(probe).__name__]
-    x, z, _ = planted(kind, N, 0)
-    found = fitted(probe, kind)
-    again = found.refit(x, z)
-    assert np.array_equal(again.predict(x), found.predict(x))
-    assert np.isnan(again.cv_accuracy)
-    inverted = found.refit(x, 1 - z)
-    x_new, z_new, _ = planted(kind, 1000, 1)
-    assert np.mean(inverted.predict(x_new) == z_new) < 1 - least + 0.05
-
-
 def test_ccs_needs_no_labels() -> None:
     """The trace of the pair is three times the concept. Wrong labels in two pairs of five change nothing."""
     x, z, groups = planted("pairs", N, 0)
@@ -222,14 +209,6 @@ def test_ccs_applies_to_contrast_pairs_only() -> None:
         with pytest.raises(ExciseError, match="contrast pairs"):
             Ccs().fit_on(rows)
     assert all(probe.applies(TrainingRows(x, z, np.arange(60), 0)) for probe in TRAINED)
-
-
-def test_ccs_is_refitted_with_pairs() -> None:
-    x, z, groups = planted("pairs", N, 0)
-    found = fitted(Ccs(), "pairs")
-    assert np.array_equal(found.refit(x, z, groups).predict(x), found.predict(x))
-    with pytest.raises(ExciseError, match="groups"):
-        found.refit(x, z)
 
 
 def test_folds_keep_groups_together_and_are_made_once() -> None:

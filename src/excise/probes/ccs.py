@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from excise.probes.tuning import calibrated, gathered
 from excise.types import ExciseError, FittedProbe, Probe, TrainingRows
@@ -76,21 +76,6 @@ class ContrastConsistent(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
 
 @dataclass(frozen=True)
-class FittedCcs(FittedProbe):
-    """As `FittedProbe`; to train on other rows it has to know their pairs."""
-
-    def refit(self, x: Rows, z: Classes, groups: Classes | None = None) -> FittedCcs:
-        """Trains on rows x [n, d], classes z [n], in pairs `groups` [n].
-
-        Raises:
-            ExciseError: no groups, or groups that are not pairs.
-        """
-        if groups is None or not are_pairs(z, groups):
-            raise ExciseError("CCS learns from pairs; give `groups`, each of one row of either of two classes")
-        return replace(self, estimator=clone(self.estimator).fit(x, z, groups), cv_accuracy=float("nan"))
-
-
-@dataclass(frozen=True)
 class Ccs(Probe):
     """Finds the concept without labels, from contrast pairs: groups of one row of either class.
 
@@ -117,8 +102,7 @@ class Ccs(Probe):
             right += int(np.sum(model.predict(rows.x[held_out]) == rows.z[held_out]))
             parts.append((held_out, model.decision_function(rows.x[held_out])[:, None]))
         final = ContrastConsistent(rows.seed).fit(rows.x, rows.z, rows.groups)
-        fitted = calibrated(final, right / len(rows.z), gathered(parts), rows.z)
-        return FittedCcs(fitted.estimator, fitted.cv_accuracy, fitted.calibration)
+        return calibrated(final, right / len(rows.z), gathered(parts), rows.z)
 
 
 def are_pairs(z: Classes, groups: Classes) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import cdist
-from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedGroupKFold
@@ -126,7 +125,7 @@ class FittedProbe:
     Attributes:
         estimator: a fitted scikit-learn classifier.
         cv_accuracy: its cross-validated accuracy on its own training rows, the figure by which probes are tuned and
-            compared, so that test rows only report; NaN after `refit`.
+            compared, so that test rows only report.
         calibration: fitted scikit-learn classifier from `scores` to the class: a logistic regression on the scores of
             training rows by models of the cross-validation that had not seen them (Platt 1999, with several classes).
             A model's scores on its own rows would be far too sure.
@@ -143,15 +142,6 @@ class FittedProbe:
     def probabilities(self, x: Rows) -> Rows:
         """x [n, d] -> calibrated probability of each class of the training rows in ascending order, [n, k]."""
         return np.asarray(self.calibration.predict_proba(scores(self.estimator, x)), dtype=np.float64)
-
-    def refit(self, x: Rows, z: Classes, groups: Classes | None = None) -> FittedProbe:
-        """The same family with the same hyperparameters and calibration, trained on other rows without tuning.
-
-        Args:
-            x, z: rows [n, d] with classes [n].
-            groups: only probes that learn from pairs (`Ccs`) need them.
-        """
-        return replace(self, estimator=clone(self.estimator).fit(x, z), cv_accuracy=float("nan"))
 
 
 @dataclass(frozen=True)
