@@ -27,14 +27,14 @@ from excise.types import ConceptData, Site, write_atomically
 
 ROOT = Path(__file__).parents[1]
 CELLS = ROOT / "results" / "why"
-# The main site over every second concept, the others over every tenth.
+# The middle layer of both models over every concept, the other layers over every fifth.
 SITES = {"smollm2-135m-instruct": ("14:mean", "8:mean", "20:mean"), "gemma-3-270m": ("9:mean",)}
-MAIN = ("smollm2-135m-instruct", "14:mean")
+MIDDLE = ("14:mean", "9:mean")
 
 
 def planned(model: str, site: str) -> tuple[str, ...]:
     """Concepts of one site."""
-    return builtin_concepts()[:: 2 if (model, site) == MAIN else 10]
+    return builtin_concepts()[:: 1 if site in MIDDLE else 5]
 
 
 def cell_path(model: str, site: str, concept: str) -> Path:

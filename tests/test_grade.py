@@ -16,6 +16,7 @@ from excise.bench.leaderboard import best_within, leaderboard
 from excise.erasers import Constant, GaussianTransport, Leace, NoEdit, RandomDirection
 from excise.erasers.low_rank import LowRankMap
 from excise.probes import Linear, RbfSvm
+from excise.stats.splits import Split, rotations
 from excise.types import ConceptData, Eraser, ErasureMap, ExciseError, Labels
 
 PANEL = (Linear(), RbfSvm())
@@ -79,6 +80,20 @@ def test_record_round_trip(pairs: ConceptData) -> None:
     back = Grade.from_json(json.loads(json.dumps(first.to_json())))
     assert back.to_json() == first.to_json()
     assert back.accuracy("RbfSvm") == first.accuracy("RbfSvm")
+
+
+def test_explicit_splits_share_a_fit_and_leave_out_rows_that_are_never_tested(pairs: ConceptData) -> None:
+    whole = next(rotations(pairs.z.numpy(), pairs.groups, seed=0))
+    halves = np.isin(pairs.groups[whole.test], np.unique(pairs.groups[whole.test])[::2])
+    splits = [Split(whole.fit, whole.probe, whole.test[part]) for part in (halves, ~halves)]
+    found = grade(Leace(), pairs, probes=[Linear()], splits=splits)
+    assert sorted(found.groups) == sorted(pairs.groups[whole.test])
+    assert set(found.rotation) == {0, 1}
+    assert len(found.probability["Linear"]) == len(whole.test)
+    # The fitted map is the same as when each rotation stands alone.
+    alone = grade(Leace(), pairs, probes=[Linear()], splits=splits[1:])
+    np.testing.assert_array_equal(found.edit[found.rotation == 1], alone.edit)
+    np.testing.assert_allclose(found.budget.value, 1.0)
 
 
 def test_leace_and_controls(pairs: ConceptData) -> None:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "measures": {"types", "stats", "erasers", "probes"},
     "bench": {"types", "stats", "erasers", "probes", "measures"},
     "diagnose": {"types", "stats", "erasers", "probes", "measures", "bench"},
-    "arena": {"types", "stats", "erasers", "probes", "measures", "bench"},
+    "arena": {"types", "stats", "erasers", "probes", "concepts", "models", "measures", "bench"},
     "report": {"types", "stats", "erasers", "probes", "measures", "bench", "diagnose", "arena"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from excise.measures.edit import TOTAL_DAMAGE, checked_apply, row_dependence, variance_kept
 from excise.stats.splits import Split
-from excise.types import ConceptData, EncodingMap, Eraser, Oracle
+from excise.types import ConceptData, EncodingMap, Eraser, ErasureMap, Oracle
 
 Kind = Literal["eraser", "encoder", "oracle"]
 
@@ -31,8 +31,10 @@ class FreshRows:
     flags: frozenset[str] = frozenset()
 
 
-def fresh_rows(eraser: Eraser | Oracle, data: ConceptData, split: Split, seed: int) -> FreshRows:
-    """Fits on the split's fit rows and erases the others.
+def fresh_rows(
+    eraser: Eraser | Oracle, data: ConceptData, split: Split, seed: int, fitted: ErasureMap | None = None
+) -> FreshRows:
+    """Fits on the split's fit rows, unless a map fitted on them is given, and erases the others.
 
     Probe and test rows go through the map in one shuffled stream, so that nothing tells it which are which: a map that
     counts calls or rows could otherwise edit the two parts in opposite ways.
@@ -45,8 +47,7 @@ def fresh_rows(eraser: Eraser | Oracle, data: ConceptData, split: Split, seed: i
     if isinstance(eraser, Oracle):
         oracle = eraser.fit(x[fit], z[fit])
         return FreshRows(oracle(x[probe], z[probe]), oracle(x[test], z[test]), "oracle")
-    task = data.task[fit] if data.task is not None and eraser.keeps_task() else None
-    erasure = eraser.fit(x[fit], z[fit], task)
+    erasure = fit_on_split(eraser, data, split) if fitted is None else fitted
     rows = torch.cat([probe, test])
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).to(x.device)
     stream = checked_apply(deepcopy(erasure), x[rows[order]])
@@ -57,3 +58,10 @@ def fresh_rows(eraser: Eraser | Oracle, data: ConceptData, split: Split, seed: i
     if kind == "eraser" and variance_kept(x[rows], erased) < TOTAL_DAMAGE:
         flags.add(f"total damage: under {TOTAL_DAMAGE:.1%} of the variance is left")
     return FreshRows(erased[: len(probe)], erased[len(probe) :], kind, frozenset(flags))
+
+
+def fit_on_split(eraser: Eraser, data: ConceptData, split: Split) -> ErasureMap:
+    """The eraser's map from the split's fit rows, with the task to keep where it takes one."""
+    fit = torch.from_numpy(split.fit).to(data.x.device)
+    task = data.task[fit] if data.task is not None and eraser.keeps_task() else None
+    return eraser.fit(data.x[fit], data.z[fit], task)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from excise.bench.fresh import Kind, fresh_rows
+from excise.bench.fresh import Kind, fit_on_split, fresh_rows
 from excise.erasers import all_erasers
 from excise.measures.damage import cosine, mahalanobis, neighbour_overlap
 from excise.measures.edit import ROW_CAP, squared_edit
@@ -19,7 +19,7 @@ from excise.measures.information import area_under_roc, usable_information
 from excise.measures.leakage import chance, folded_accuracy, strongest_probes
 from excise.probes import panel
 from excise.stats.bootstrap import Interval, interval, resampled_means
-from excise.stats.splits import N_ROTATIONS, rotations
+from excise.stats.splits import N_ROTATIONS, Split, rotations
 from excise.types import ConceptData, Eraser, ExciseError, Oracle, Probe, TrainingRows
 
 _DAMAGE = {"cosine": cosine, "mahalanobis": mahalanobis, "neighbours": neighbour_overlap}
@@ -149,10 +149,17 @@ class Grade:
         return cls(**values)
 
 
-def grade(eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe] | None = None, seed: int = 0) -> Grade:
+def grade(
+    eraser: Eraser | Oracle,
+    data: ConceptData,
+    *,
+    probes: Sequence[Probe] | None = None,
+    seed: int = 0,
+    splits: Sequence[Split] | None = None,
+) -> Grade:
     """Grades an eraser: pure, no files, no global state; the same arguments give the same report.
 
-    Five rotations; in each, the eraser is fitted on `fit` rows, probes are trained afresh on erased `probe` rows and
+    In every rotation the eraser is fitted on `fit` rows, probes are trained afresh on erased `probe` rows and
     scored on erased `test` rows. Splits keep groups together. The edit is measured on test rows, in float64.
 
     Args:
@@ -161,6 +168,8 @@ def grade(eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe]
         data: one concept at one site.
         probes: the panel; default: the preset "fast" of `excise.probes.panel`.
         seed: of splits and probes.
+        splits: rows of each rotation; default: five rotations of all rows, 40 / 40 / 20. Rows that are never tested
+            are left out of the grade, and rotations in a row with the same fitting rows share one fitted map.
 
     Raises:
         ExciseError: too few groups of a class, activations that never vary, or a map that breaks its contract (NaN,
@@ -170,7 +179,7 @@ def grade(eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe]
     leace = all_erasers()["Leace"]()
     x, z, groups = data.x, data.z.cpu().numpy(), data.groups
     n, k = len(z), len(data.classes)
-    edit, reference, rotation = np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64)
+    edit, reference, rotation = np.zeros(n), np.zeros(n), np.full(n, -1)
     correct: dict[str, npt.NDArray[np.bool_]] = {}
     probability: dict[str, npt.NDArray[np.float32]] = {}
     task: dict[str, npt.NDArray[np.bool_]] = {}
@@ -179,18 +188,21 @@ def grade(eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe]
     damage = {name: np.zeros(n) for name in _DAMAGE}
     flags: set[str] = set()
     kind: Kind = "eraser"
-    splits = list(rotations(z, groups, seed))
+    splits = list(rotations(z, groups, seed) if splits is None else splits)
     for turn, split in enumerate(splits):
         turn_seed = seed * N_ROTATIONS + turn
-        fresh = fresh_rows(eraser, data, split, turn_seed)
+        if turn == 0 or not np.array_equal(split.fit, splits[turn - 1].fit):
+            erasure = None if isinstance(eraser, Oracle) else fit_on_split(eraser, data, split)
+            budget = fit_on_split(leace, data, split)
+        fresh = fresh_rows(eraser, data, split, turn_seed, erasure)
         kind, flags = fresh.kind, flags | fresh.flags
-        fit, test = (torch.from_numpy(rows).to(x.device) for rows in (split.fit, split.test))
+        test = torch.from_numpy(split.test).to(x.device)
         rotation[split.test] = turn
         if kind != "encoder":
             edit[split.test] = squared_edit(x[test], fresh.test).cpu().numpy()
             for name, measure in _DAMAGE.items():
                 damage[name][split.test] = np.asarray(measure(x[test], fresh.test).cpu())
-        reference[split.test] = squared_edit(x[test], leace.fit(x[fit], data.z[fit])(x[test])).cpu().numpy()
+        reference[split.test] = squared_edit(x[test], budget(x[test])).cpu().numpy()
         x_probe, x_test = fresh.probe.double().cpu().numpy(), fresh.test.double().cpu().numpy()
         rows = TrainingRows(x_probe, z[split.probe], groups[split.probe], turn_seed)
         kept = None if y is None else TrainingRows(x_probe, y[split.probe], groups[split.probe], turn_seed)
@@ -210,9 +222,9 @@ def grade(eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe]
             f"{data.name}: LEACE changes no row, so there is no budget to measure an edit in. Are all activations "
             "equal? Check the site, or how the array was made"
         )
-    if edit.max() > ROW_CAP * edit.mean():
+    if edit.max() > ROW_CAP * edit[rotation >= 0].mean():
         flags.add(f"one row takes over {ROW_CAP:.0f} times the mean edit")
-    first = splits[0]
+    first, tested = splits[0], rotation >= 0
     return Grade(
         concept=data.name,
         eraser=eraser.name,
@@ -220,21 +232,21 @@ def grade(eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe]
         seed=seed,
         n_classes=len(data.classes),
         d=x.shape[1],
-        chance=chance(z),
+        chance=chance(z[tested]),
         n_fit=len(first.fit),
         n_probe=len(first.probe),
         n_test=len(first.test),
-        groups=groups,
-        rotation=rotation,
-        z=z,
-        correct=correct,
-        probability=probability,
+        groups=groups[tested],
+        rotation=rotation[tested],
+        z=z[tested],
+        correct={probe: rows[tested] for probe, rows in correct.items()},
+        probability={probe: rows[tested] for probe, rows in probability.items()},
         cv=cv,
-        edit=np.zeros(0) if kind == "encoder" else edit,
-        reference=reference,
-        damage={} if kind == "encoder" else damage,
+        edit=np.zeros(0) if kind == "encoder" else edit[tested],
+        reference=reference[tested],
+        damage={} if kind == "encoder" else {name: rows[tested] for name, rows in damage.items()},
         flags=tuple(sorted(flags)),
         kind=kind,
-        task=task,
-        task_chance=0.0 if y is None else chance(y),
+        task={probe: rows[tested] for probe, rows in task.items()},
+        task_chance=0.0 if y is None else chance(y[tested]),
     )

@@ -110,11 +110,16 @@ class TrainingRows:
 
 def scores(estimator: Any, x: Rows) -> Rows:
     """How much a fitted classifier is for each class: [n, 1] for two classes (positive is for the second), otherwise
-    [n, k]. Decision values where it has them, otherwise logarithms of its smoothed shares of votes."""
+    [n, k]. Decision values where it has them, otherwise `vote_scores`."""
     if hasattr(estimator, "decision_function"):
         found = np.asarray(estimator.decision_function(x), dtype=np.float64)
         return found[:, None] if found.ndim == 1 else found
-    found = np.log(estimator.predict_proba(x) + _SMOOTHING)
+    return vote_scores(estimator.predict_proba(x))
+
+
+def vote_scores(shares: Rows) -> Rows:
+    """Scores of shares of votes [n, k]: smoothed logarithms; their difference, [n, 1], for two classes."""
+    found = np.log(shares + _SMOOTHING)
     return found[:, 1:] - found[:, :1] if found.shape[1] == 2 else found
 
 
