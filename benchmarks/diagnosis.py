@@ -19,13 +19,13 @@ from excise.types import ConceptData, Eraser, Oracle
 def planted(cause: str, seed: int) -> tuple[Eraser | Oracle, ConceptData]:
     """An eraser and data after which one cause alone leaves something to read."""
     rng = np.random.default_rng([CAUSES.index(cause), seed])
-    n, d = {"means": (300, 60), "written in": (200, 60)}.get(cause, (500, 5))
+    n, d = {"means": (450, 90), "written in": (300, 90)}.get(cause, (500, 5))
     z = np.arange(n) % 2
     x = rng.normal(size=(n, d))
     # A gap in the means, as every concept has; with many rows a dimension LEACE takes it out.
     x[:, 0] += 2.0 * z
     if cause == "means":  # Many small gaps, 2 labels a dimension: LEACE's estimate of them is noisy.
-        x += 3.0 * z[:, None] * rng.normal(size=d) / d**0.5
+        x += 3.5 * z[:, None] * rng.normal(size=d) / d**0.5
     elif cause == "covariances":
         x[:, 1:] *= np.where(z == 1, 2.0, 1.0)[:, None]
     elif cause == "higher moments":  # Skewed to one side or to the other; means and variances alike.

@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from excise.types import ExciseError
 
-COMMANDS = ("bench", "capture", "fit", "apply", "audit", "diagnose", "concepts", "leaderboard", "report")
+COMMANDS = ("bench", "capture", "fit", "apply", "audit", "diagnose", "concepts", "leaderboard", "report", "arena")
 
 app = typer.Typer(
     no_args_is_help=True,

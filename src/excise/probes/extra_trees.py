@@ -21,5 +21,6 @@ class ExtraTrees(Probe):
     source = "Geurts, Ernst, Wehenkel 2006, doi:10.1007/s10994-006-6226-1"
 
     def fit_on(self, rows: TrainingRows) -> FittedProbe:
-        model = ExtraTreesClassifier(n_estimators=100, random_state=rows.seed)
-        return tuned(rows, rows.few_folds, [Candidate(model, rows.x, model)])
+        # Half the trees estimate nearly as well, and the folds are most of the cost.
+        in_folds, final = (ExtraTreesClassifier(n_estimators=n, random_state=rows.seed) for n in (50, 100))
+        return tuned(rows, rows.few_folds, [Candidate(in_folds, rows.x, final)])

@@ -40,6 +40,9 @@ class Limits:
     output: int = 1 << 30
 
 
+DEFAULT = Limits()
+
+
 @dataclass(frozen=True)
 class Completed:
     """What came back from one run. All of it was written by the program: untrusted.
@@ -78,7 +81,7 @@ class Sandbox(ABC):
         data: bytes = b"",
         mounts: Mapping[str, Path] = NO_MOUNTS,
         work: Path | None = None,
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULT,
         environment: Mapping[str, str] = NOTHING,
     ) -> Completed:
         """Runs one program to its end; nothing that it started outlives the call.
