@@ -91,7 +91,7 @@ def report() -> None:
             ladders = [one["ladder"] for one in kept.values()]
             print(f"\n{model}, {site}: {len(kept)} concepts ({len(found) - len(kept)} under 0.85 unerased set apart), "
                   f"{ladders[0]['n_fit']} fitting rows")  # fmt: skip
-            for name in ("unerased", "erased", "class_free"):
+            for name in ("unerased", "erased", "mean_free", "class_free"):
                 print(f"  {name:<16}{mean_and_interval([one[name]['value'] for one in ladders])}")
             for cause in CAUSES:
                 points = [one["excess"][cause]["value"] for one in ladders]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from excise.diagnose import CAUSES, Diagnosis, diagnose, ladder, learning_curve, slack
-from excise.diagnose.copies import class_free_copy, gaussian_copy, in_blocks, pooled_copy
+from excise.diagnose.copies import class_free_copy, gaussian_copy, in_blocks, mean_free, pooled_copy
 from excise.diagnose.labels import shuffled_labels
 from excise.erasers import Leace, NoEdit
 from excise.probes import Linear
@@ -96,6 +96,14 @@ def test_pooled_copy_keeps_means_and_pooled_covariance(skewed: tuple[np.ndarray,
     assert np.allclose(free[z == 0].mean(axis=0), free[z == 2].mean(axis=0))
 
 
+def test_mean_free_rows_differ_in_their_means_no_more(skewed: tuple[np.ndarray, np.ndarray]) -> None:
+    x, z = skewed
+    free = mean_free(x, z, np.random.default_rng(1))
+    assert np.allclose([free[z == c].mean(axis=0) for c in range(3)], x.mean(axis=0))
+    for c in range(3):
+        assert np.allclose(np.cov(free[z == c].T), np.cov(x[z == c].T))
+
+
 def test_blocks_share_no_row(skewed: tuple[np.ndarray, np.ndarray]) -> None:
     """Changing the rows of one block changes no row of another."""
     x, z = skewed
@@ -130,6 +138,10 @@ def test_the_ladder_names_the_planted_cause(cause: str) -> None:
     assert found.readable
     assert found.main_cause == cause
     assert found.class_free.low < 0.5 + 0.02, "the control reads chance"
+    if cause == "means":
+        assert found.mean_free.low < 0.5 + 0.02
+    elif cause != "written in":
+        assert found.mean_free.low > 0.5, "means are not what is left"
     total = sum(part.value for part in found.excess.values())
     assert total == pytest.approx(found.erased.value - found.chance)
 

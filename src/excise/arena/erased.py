@@ -69,11 +69,11 @@ def _erase(erasure: SubmittedMap, own: Tensor, rows: Tensor, seed: int) -> Tenso
 
 
 def check_edit(rows: Tensor, erased: Tensor, reference: Tensor) -> float:
-    """The mean squared edit as a multiple of the reference's.
+    """The mean squared edit as a multiple of the budget.
 
     Args:
         rows, erased: [n, d].
-        reference: squared edit of each row by LEACE, [n].
+        reference: what may be spent on each row: LEACE's squared edit, or the problem's multiple of it, [n].
 
     Raises:
         Refused: total_damage, over_budget or row_cap. Such rows are not attacked.

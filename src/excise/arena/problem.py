@@ -29,6 +29,7 @@ Part = Literal["feedback", "select", "report"]
 and what the winner is reported on."""
 # In twentieths of the rows, by group.
 SHARES = {"shown": 4, "feedback": 3, "fit": 4, "select": 3, "report": 6}
+SHARES_OF_LABELS = (0.25, 0.5, 0.75, 1.0)
 MIN_GROUPS = 60
 MIN_TEST = 11
 """Rows of the smallest fold: damage is measured on each row's ten nearest neighbours there."""
@@ -44,7 +45,7 @@ class Public:
     Attributes:
         texts, x, z: the labelled sample: n texts, their activations float32 [n, d] and classes int64 [n].
         classes: the label of each class.
-        budget: LEACE's mean squared edit on this sample.
+        budget: mean squared edit that a map may make on this sample: LEACE's, or the problem's multiple of it.
         model, site, seed: where the activations come from; seed of the draw.
     """
 
@@ -90,6 +91,7 @@ class Private:
         parts: row numbers of "shown" and of each hidden part: "fit" (the labelled draw, as large as the shown sample,
             that a submission is fitted on anew for "select" and "report"), "feedback", "select", "report".
         origin: model, revision, site and digest of the texts, as far as known.
+            A problem with a budget or a number of labels of its own says so here, so that records say it too.
         seed: of the draw; also given to the submission's `fit`, and to the probes.
     """
 
@@ -97,6 +99,11 @@ class Private:
     parts: dict[str, Index]
     origin: dict[str, str]
     seed: int
+
+    @property
+    def budget(self) -> float:
+        """What may be spent, as a multiple of LEACE's mean squared edit on the same rows."""
+        return float(self.origin.get("budget", 1))
 
     @cached_property
     def id(self) -> str:
@@ -120,9 +127,11 @@ def prepare(
     site: Site,
     seed: int,
     *,
+    budget: float = 1.0,
+    labels: float = 1.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Public, Private]:
-    """Reads activations (kept in the user's cache) and draws one problem of them.
+    """Reads activations (kept in the user's cache) and draws one problem of them; budget and labels: `prepare_rows`.
 
     Raises:
         ExciseError: see `capture` and `prepare_rows`; a site that gives more than one row a text.
@@ -133,10 +142,18 @@ def prepare(
     x = capture(lm, concept.texts, [site], progress=progress)[site].x
     data = ConceptData.of(x, concept.labels, concept.groups, concept.name)
     origin = {"model": lm.name, "revision": lm.revision, "site": str(site), "texts": concept.digest}
-    return prepare_rows(data, concept.texts, origin, seed)
+    return prepare_rows(data, concept.texts, origin, seed, budget=budget, labels=labels)
 
 
-def prepare_rows(data: ConceptData, texts: Sequence[str], origin: dict[str, str], seed: int) -> tuple[Public, Private]:
+def prepare_rows(
+    data: ConceptData,
+    texts: Sequence[str],
+    origin: dict[str, str],
+    seed: int,
+    *,
+    budget: float = 1.0,
+    labels: float = 1.0,
+) -> tuple[Public, Private]:
     """Draws one problem of rows: a fifth is shown, the rest is hidden. The signature is the leak boundary.
 
     Groups stay together and class shares are kept. x is taken in float32 on the CPU, as a submission gets it.
@@ -144,10 +161,19 @@ def prepare_rows(data: ConceptData, texts: Sequence[str], origin: dict[str, str]
     Args:
         texts: of each row.
         origin: "model" and "site" are told to the author; the rest is for records.
+        budget: what may be spent, as a multiple of LEACE's mean squared edit on the same rows.
+        labels: share of the shown rows, and of those that `fit` gets anew, that is kept: 1/4, 1/2, 3/4 or all. The
+            others are used for nothing, so that the attacked rows are the same.
 
     Raises:
-        ExciseError: too few rows, or too few groups of a class.
+        ExciseError: too few rows, too few groups of a class, or no such budget or share.
     """
+    if not 0 < budget < np.inf:
+        raise ExciseError(f"a budget of {budget} LEACE edits leaves nothing to judge; give a number above 0")
+    if labels not in SHARES_OF_LABELS:
+        raise ExciseError(f"labels {labels}: give the share to keep, one of {', '.join(map(str, SHARES_OF_LABELS))}")
+    # Only where they differ: a problem on the usual terms keeps its id.
+    origin = origin | {k: f"{v:g}" for k, v in (("budget", budget), ("labels", labels)) if v != 1}
     z = data.z.cpu()
     data = ConceptData(data.name, data.x.detach().cpu().float(), z, data.groups, data.classes)
     for c in z.unique().tolist():
@@ -156,7 +182,7 @@ def prepare_rows(data: ConceptData, texts: Sequence[str], origin: dict[str, str]
                 f"class {data.classes[c]!r} of {data.name} stands in {n} groups; a problem needs {MIN_GROUPS} of each "
                 "class. Add rows in other groups, or merge the class with another"
             )
-    private = Private(data, _parts(data, seed), origin, seed)
+    private = Private(data, _parts(data, seed, labels), origin, seed)
     for part in ("feedback", "select", "report"):
         for split in private.splits(part):
             _check_groups(data, split)
@@ -164,12 +190,12 @@ def prepare_rows(data: ConceptData, texts: Sequence[str], origin: dict[str, str]
     x = data.x[shown]
     model, site = (origin.get(key, "") for key in ("model", "site"))
     chosen = tuple(texts[i] for i in shown.tolist())
-    budget = reference_edit(x, z[shown])
-    return Public(chosen, x, z[shown], data.classes, budget, model, site, seed), private
+    allowed = budget * reference_edit(x, z[shown])
+    return Public(chosen, x, z[shown], data.classes, allowed, model, site, seed), private
 
 
 def reference_edit(x: Tensor, z: Tensor) -> float:
-    """LEACE's mean squared edit on the rows that it is fitted on, x [n, d] and z [n]: the budget told to `fit`."""
+    """LEACE's mean squared edit on the rows that it is fitted on, x [n, d] and z [n]: the unit of budgets."""
     return float(squared_edit(x, all_erasers()["Leace"]().fit(x, z)(x)).mean())
 
 
@@ -192,13 +218,14 @@ def dev_concepts() -> tuple[str, ...]:
     return tuple(name for name in builtin_concepts() if name not in held_out)
 
 
-def _parts(data: ConceptData, seed: int) -> dict[str, Index]:
-    """Row numbers of each part, ascending."""
+def _parts(data: ConceptData, seed: int, labels: float) -> dict[str, Index]:
+    """Row numbers of each part, ascending; of those that are fitted on, the share `labels`."""
     folds = StratifiedGroupKFold(sum(SHARES.values()), shuffle=True, random_state=seed)
     pieces = [rows for _, rows in folds.split(data.groups[:, None], data.z.numpy(), data.groups)]
     parts, start = {}, 0
     for name, share in SHARES.items():
-        parts[name] = np.sort(np.concatenate(pieces[start : start + share]))
+        kept = round(share * labels) if name in ("shown", "fit") else share
+        parts[name] = np.sort(np.concatenate(pieces[start : start + kept]))
         start += share
     return parts
 

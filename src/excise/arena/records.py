@@ -17,12 +17,13 @@ from excise.types import ExciseError, write_atomically
 
 @dataclass(frozen=True, eq=False)
 class ScoreRecord:
-    """A score as it was read back; `concept` and `origin` say on what."""
+    """A score as it was read back; `concept` and `origin` say on what, `author` who wrote the submission."""
 
     key: str
     concept: str
     origin: dict[str, str]
     seed: int
+    author: str
     score: Score
 
 
@@ -31,11 +32,14 @@ def score_key(submission: Submission, private: Private, part: str) -> str:
     return hashlib.sha256(f"{submission.sha256} {private.id} {part}".encode()).hexdigest()[:32]
 
 
-def write_score(folder: Path, submission: Submission, private: Private, found: Score) -> Path:
+def write_score(folder: Path, submission: Submission, private: Private, found: Score, *, author: str = "") -> Path:
     """Keeps a score, whole or not at all, as folder/KEY.json, and the source as folder/sources/SHA256.py.
 
     Records are only added: where the same source was scored on the same rows before, the first record stays. Failures
     of the grader go to folder/grader_errors, because the submission is still to be scored.
+
+    Args:
+        author: who wrote the submission, in short: a model and its rollout, or the search that made it.
     """
     key = score_key(submission, private, found.part)
     failed = found.verdict is Verdict.GRADER_ERROR
@@ -50,6 +54,7 @@ def write_score(folder: Path, submission: Submission, private: Private, found: S
             "concept": private.data.name,
             "origin": private.origin,
             "seed": private.seed,
+            "author": author,
             "score": found.to_json(),
         }
         write_atomically(path, json.dumps(record).encode())
@@ -71,6 +76,7 @@ def read_scores(folder: Path) -> list[ScoreRecord]:
                 concept=record["concept"],
                 origin=record["origin"],
                 seed=record["seed"],
+                author=record["author"],
                 score=Score.from_json(record["score"]),
             )
             records.append((record["written"], read))

@@ -38,7 +38,8 @@ class Score:
         problem: `Private.id`.
         verdict, detail: the detail is for the author where the verdict is about the file, and the traceback of the
             grader for `grader_error`.
-        spent: mean squared edit as a multiple of LEACE's on the same rows; None where it did not come to that.
+        spent: mean squared edit as a multiple of the budget on the same rows, which is LEACE's edit there unless the
+            problem says otherwise; None where it did not come to that.
         grade: None unless the verdict is ok: the submission then counts as none.
         leace, unerased: of the same rows, probes and seed; None where it did not come to that.
         sandbox, ranked: where it ran, and whether that place is closed enough for the score to be ranked.
@@ -156,7 +157,7 @@ def _erased(program: Program, private: Private, part: Part) -> Erased:
     program.submission.check()
     own, hidden = (torch.from_numpy(rows) for rows in (private.splits(part)[0].fit, private.parts[part]))
     x, z = private.data.x, private.data.z
-    eraser = SubmittedEraser(program, private.seed)
+    eraser = SubmittedEraser(program, private.seed, private.budget)
     erasure = eraser.fit(x[own], z[own])
     assert isinstance(erasure, SubmittedMap)
     return Erased(eraser, x[hidden], erase(erasure, x[own], x[hidden], private.seed))
@@ -168,7 +169,8 @@ def _attacked(found: Score, erased: Erased, private: Private, beside: Baselines)
     Raises:
         Refused: the edit is too large, or leaves nothing.
     """
-    spent = check_edit(erased.rows, erased.erased, torch.from_numpy(beside.leace.reference))
+    allowed = private.budget * torch.from_numpy(beside.leace.reference)
+    spent = check_edit(erased.rows, erased.erased, allowed)
     graded = grade(erased, private.data, probes=beside.probes, seed=private.seed, splits=private.splits(found.part))
     return replace(found, spent=spent, grade=graded)
 
@@ -182,7 +184,7 @@ class Feedback:
         log: end of what was seen or raised; nothing of hidden rows, nothing of the grader.
         leakage: accuracy of the strongest probe, folded, to the nearest .05; None unless the verdict is ok.
         chance, reference, unerased: beside it, rounded alike; None where the grader failed.
-        spent: mean squared edit over the reference's, to the nearest .05.
+        spent: mean squared edit over the budget, to the nearest .05.
         calls_left: before the next is refused.
     """
 
@@ -242,9 +244,10 @@ class Evaluator:
         *,
         limits: Limits = LIMITS,
         probes: Sequence[Probe] | None = None,
+        baselines: Baselines | None = None,
     ) -> None:
         self._private, self._sandbox, self._limits = private, sandbox, limits
-        self._baselines = Baselines.of(private, "feedback", probes)
+        self._baselines = baselines or Baselines.of(private, "feedback", probes)
         self.calls_left = calls
         self.history: list[Score] = []
         # An agent may call its tools in parallel.

@@ -171,6 +171,9 @@ class SubmittedEraser(Eraser):
     """A submission with the laws of an eraser: `excise.bench.grade` takes it as it takes any other.
 
     `fit` runs twice, each in a fresh process, and must give the same arrays.
+
+    Attributes:
+        budget: what `fit` is told that it may spend, as a multiple of LEACE's edit on the same rows.
     """
 
     title: ClassVar[str] = "submission"
@@ -180,6 +183,7 @@ class SubmittedEraser(Eraser):
 
     program: Program
     seed: int = 0
+    budget: float = 1.0
 
     @property
     def name(self) -> str:
@@ -191,7 +195,7 @@ class SubmittedEraser(Eraser):
 
     def _fit(self, x: Tensor, z: Labels) -> SubmittedMap:
         rows, classes = x.cpu().float(), z.of_rows.cpu()
-        given = (rows.numpy(), classes.numpy(), reference_edit(rows, classes), self.seed)
+        given = (rows.numpy(), classes.numpy(), self.budget * reference_edit(rows, classes), self.seed)
         first, second = (self.program.fit(*given) for _ in range(2))
         # As bytes: NaN equals NaN, and the order of the names counts too.
         state = frames.pack(first)

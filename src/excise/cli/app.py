@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.text import Text
 from typer.main import get_command
 
+import excise.cli.arena_report_command
+import excise.cli.arena_run_command  # noqa: F401  # Adds to `excise arena`.
 from excise.types import ExciseError
 
 COMMANDS = ("bench", "capture", "fit", "apply", "audit", "diagnose", "concepts", "leaderboard", "report", "arena")

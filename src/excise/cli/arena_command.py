@@ -31,6 +31,8 @@ arena = typer.Typer(no_args_is_help=True, help="Invent an eraser against a hidde
 ConceptName = Annotated[str, typer.Option("--concept", help="A built-in concept, or a .jsonl file.")]
 Model = Annotated[str, typer.Option(help="Packaged model, Hugging Face id, or local folder.")]
 SiteText = Annotated[str, typer.Option(help="Module path or block number, and pooling: 14:mean, encoder.layer.3:last.")]
+Budget = Annotated[float, typer.Option(help="What may be spent, in LEACE edits. Another budget is another problem.")]
+LabelShare = Annotated[float, typer.Option("--labels", help="Share of the labelled sample to keep: .25, .5, .75 or 1.")]
 Seed = Annotated[int, typer.Option(help="Of the draw: which rows are shown and which are hidden.", min=0)]
 File = Annotated[Path, typer.Argument(help="A file with fit and transform, or a folder with one such .py file.")]
 UnsafeLocal = Annotated[
@@ -64,9 +66,11 @@ def prepare(
     model: Model = DEFAULT_MODEL,
     site: SiteText = "14:mean",
     seed: Seed = 0,
+    budget: Budget = 1.0,
+    labels: LabelShare = 1.0,
 ) -> None:
     """Write the author's side of a problem: the task in words, and a labelled sample."""
-    public, _ = _problem(concept, model, site, seed)
+    public, _ = _problem(concept, model, site, seed, budget, labels)
     public.write(out)
     print(f"{len(public.texts)} labelled texts and {out.resolve() / 'task.md'}")
     if concept in held_out_concepts():
@@ -80,13 +84,15 @@ def evaluate(
     model: Model = DEFAULT_MODEL,
     site: SiteText = "14:mean",
     seed: Seed = 0,
+    budget: Budget = 1.0,
+    labels: LabelShare = 1.0,
     unsafe_local: UnsafeLocal = False,
     json: Json = False,
 ) -> None:
     """Try a file on the feedback rows; prints what an agent would be told. Exit code 1 unless it is sound."""
     submission = Submission.read(file)
     sandbox = find_sandbox(unsafe_local=unsafe_local)
-    _, private = _problem(concept, model, site, seed)
+    _, private = _problem(concept, model, site, seed, budget, labels)
     with stderr.status("attacking"):
         heard = Evaluator(private, sandbox, calls=1).evaluate(submission.source)
     if json:
@@ -106,6 +112,8 @@ def score(
     model: Model = DEFAULT_MODEL,
     site: SiteText = "14:mean",
     seed: Seed = 0,
+    budget: Budget = 1.0,
+    labels: LabelShare = 1.0,
     out: Annotated[Path, typer.Option(help="Folder for records.")] = Path("results/arena"),
     unsafe_local: UnsafeLocal = False,
     json: Json = False,
@@ -115,7 +123,7 @@ def score(
         raise ExciseError(f"--part {part!r}: give select or report; `excise arena evaluate` uses the feedback rows")
     submission = Submission.read(file)
     sandbox = find_sandbox(unsafe_local=unsafe_local)
-    _, private = _problem(concept, model, site, seed)
+    _, private = _problem(concept, model, site, seed, budget, labels)
     with stderr.status("attacking"):
         found = score_submission(submission, private, cast(Part, part), sandbox=sandbox)
     path = write_score(out, submission, private, found)
@@ -127,9 +135,11 @@ def score(
     raise typer.Exit(found.verdict is not Verdict.OK)
 
 
-def _problem(concept: str, model: str, site: str, seed: int) -> tuple[Public, Private]:
+def _problem(concept: str, model: str, site: str, seed: int, budget: float, labels: float) -> tuple[Public, Private]:
     with progress("reading activations") as step:
-        return prepare_problem(find_concept(concept), model, Site.parse(site), seed, progress=step)
+        return prepare_problem(
+            find_concept(concept), model, Site.parse(site), seed, budget=budget, labels=labels, progress=step
+        )
 
 
 def _print_score(found: Score) -> None:

@@ -65,6 +65,7 @@ def diagnose(
             share = steps.share(cause)
             table.add_row(cause, figure(steps.excess[cause]), "" if share != share else f"{share:.0%}")
         console.print(table)
+        console.print(f"With class means made equal on these very rows: {figure(steps.mean_free)}.")
         console.print(f"Control: copies whose classes differ in nothing read {figure(steps.class_free)}.")
         console.print(one.verdict)
     print(f"Page: {out.resolve()}")

@@ -47,6 +47,11 @@ def class_free_copy(x: Rows, z: Index, rng: np.random.Generator) -> Rows:
     return pooled_copy(x, z, rng) - class_means(x, z) + x.mean(axis=0)
 
 
+def mean_free(x: Rows, z: Index, rng: np.random.Generator) -> Rows:
+    """The rows themselves with the mean of every class moved to the mean of all; `rng` is not used."""
+    return x - class_means(x, z) + x.mean(axis=0)
+
+
 def class_means(x: Rows, z: Index) -> Rows:
     """Mean of the class of each row, [n, d]."""
     means = np.empty_like(x)

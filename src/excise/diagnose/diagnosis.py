@@ -69,6 +69,7 @@ def verdict(steps: Ladder, curve: LearningCurve | None, cost: Slack | None) -> s
     if curve is not None and cause != "written in":
         more = curve.n_fit[-1] + MORE_LABELS
         gain = curve.accuracy[-1].value - curve.at(more)
+        said.append(f"With class means made equal on these very rows it would still read {steps.mean_free.value:.3f}.")
         # A method that used these labels perfectly would still leave the error of the means.
         method = sum(max(steps.excess[part].value, 0.0) for part in ("covariances", "higher moments", "support"))
         if curve.rate.low > 0 and gain > method:

@@ -11,7 +11,7 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
 from excise.bench.fresh import fresh_rows
-from excise.diagnose.copies import Copy, class_free_copy, gaussian_copy, in_blocks, pooled_copy
+from excise.diagnose.copies import Copy, class_free_copy, gaussian_copy, in_blocks, mean_free, pooled_copy
 from excise.diagnose.labels import shuffled_labels
 from excise.measures.leakage import chance, fold, strongest_probes
 from excise.probes import all_probes
@@ -46,6 +46,8 @@ class Ladder:
         erased: after it.
         gaussian: on copies of the erased rows that keep class means and covariances only.
         pooled: on copies that keep class means and the pooled covariance only.
+        mean_free: on the erased rows themselves with class means made equal: what an eraser with a perfect estimate of
+            the means would leave.
         class_free: on copies whose classes differ in nothing: a control, which must read chance.
         moments: the strongest of the probes that read moments (linear, quadratic, polynomial), on the erased rows.
         null: after erasing labels that were shuffled and so have nothing to do with the rows: what is read there, the
@@ -61,6 +63,7 @@ class Ladder:
     erased: Interval
     gaussian: Interval
     pooled: Interval
+    mean_free: Interval
     class_free: Interval
     moments: Interval
     null: Interval
@@ -93,7 +96,8 @@ class _Reading:
 def ladder(
     eraser: Eraser | Oracle, data: ConceptData, *, probes: Sequence[Probe] | None = None, seed: int = 0
 ) -> Ladder:
-    """Charges leakage to causes, simplest first: what lower moments explain is not charged to higher ones.
+    """Charges leakage to causes, simplest first: what means and covariances explain is not charged to higher moments,
+    and what means and covariances can each explain is halved between them.
 
     In each of five rotations the panel is trained and scored on fresh rows, then on copies of them from which one
     component after the other has been removed (`excise.diagnose.copies`): support and higher moments, covariances,
@@ -110,7 +114,7 @@ def ladder(
     panel = list(probes) if probes is not None else [all_probes()[name]() for name in DEFAULT_PROBES]
     z, groups, k = data.z.cpu().numpy(), data.groups, len(data.classes)
     base, splits = chance(z), list(rotations(z, groups, seed))
-    names = ("unerased", "erased", *_STEPS, "null")
+    names = ("unerased", "erased", "mean-free", *_STEPS, "null")
     readings = {name: _Reading({}, {}) for name in names}
     rotation = np.zeros(len(z), dtype=np.int64)
     for turn, split in enumerate(splits):
@@ -122,11 +126,12 @@ def ladder(
         blocks = _blocks(TrainingRows(after[0], z[split.probe], groups[split.probe], turn_seed))
         _read(readings["unerased"], panel, before[0], [before[1]], z, z, groups, split, turn_seed)
         _read(readings["erased"], panel, after[0], [after[1]], z, z, groups, split, turn_seed)
-        for name, copy in _STEPS.items():
+        block_of = groups.copy()
+        block_of[split.probe] = blocks
+        for name, copy in {"mean-free": mean_free, **_STEPS}.items():
             trained = in_blocks(copy, after[0], z[split.probe], blocks, rng)
-            tested = [copy(after[1], z[split.test], rng) for _ in range(_TEST_COPIES)]
-            block_of = groups.copy()
-            block_of[split.probe] = blocks
+            copies = _TEST_COPIES if name in _STEPS else 1
+            tested = [copy(after[1], z[split.test], rng) for _ in range(copies)]
             _read(readings[name], panel, trained, tested, z, z, block_of, split, turn_seed)
         shuffled = shuffled_labels(z, groups, rng)
         other = replace(data, z=torch.from_numpy(shuffled).to(data.z.device), task=None)
@@ -146,6 +151,7 @@ def ladder(
         erased=interval(*read["erased"]),
         gaussian=interval(*read["Gaussian copy"]),
         pooled=interval(*read["pooled copy"]),
+        mean_free=interval(*read["mean-free"]),
         class_free=interval(*read["class-free copy"]),
         moments=interval(*read["moments"]),
         null=interval(*read["null"]),
@@ -202,8 +208,8 @@ def _strongest(
 
 
 def _charged(read: dict[str, tuple[float, Draws]], base: float) -> dict[str, Interval]:
-    """Points of each cause, in order; they add up to the excess. A part may come out below 0: by noise, or because a
-    component hid another."""
+    """Points of each cause; they add up to the excess. A part may come out below 0: by noise, or because a component
+    hid another."""
     written = (
         read["null"] if np.quantile(read["null"][1], 0.025) > base else (base, np.full_like(read["null"][1], base))
     )
@@ -211,12 +217,14 @@ def _charged(read: dict[str, tuple[float, Draws]], base: float) -> dict[str, Int
     parts = []
     for at in (0, 1):
         whole, label = np.asarray(read["erased"][at]) - base, np.asarray(written[at]) - base
-        rungs = [
-            0 * whole,
-            *(np.asarray(rung[at]) - base for rung in (read["pooled copy"], read["Gaussian copy"], moments)),
-        ]
+        rungs = (read["mean-free"], read["pooled copy"], read["Gaussian copy"], moments)
+        free, alone, gaussian, polynomial = (np.asarray(rung[at]) - base for rung in rungs)
+        # What means carry alone, and what is lost without them: each may carry what the other does too, and the mean
+        # of the two orders (Shapley 1953) shares that between means and covariances.
+        means = (alone + whole - free) / 2
+        steps = np.stack([means, gaussian - means, polynomial - gaussian, whole - polynomial])
         # The label that the eraser writes in is in the other components too: they share what it leaves.
         label = np.clip(label, 0, np.maximum(whole, 0))
         left = 1 - np.divide(label, whole, out=np.zeros_like(whole), where=whole > 0)
-        parts.append([label, *(np.diff(np.stack([*rungs, whole]), axis=0) * left)])
+        parts.append([label, *(steps * left)])
     return {cause: interval(float(parts[0][i]), parts[1][i]) for i, cause in enumerate(CAUSES)}

@@ -223,10 +223,13 @@ def _own_memory(pid: int) -> int:
 
 def folder_bytes(folder: Path) -> int:
     """Bytes on disk of a folder that a stranger may have filled; links are not followed, each entry costs 4 kB."""
-    total = 0
-    for parent, _, files in os.walk(folder):
+    total, waiting = 0, [os.fspath(folder)]
+    while waiting:  # Not os.walk, which calls itself for every level and so can be nested to death.
         total += 4096
-        for name in files:
-            with contextlib.suppress(OSError):
-                total += 4096 + 512 * os.lstat(os.path.join(parent, name)).st_blocks
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                else:
+                    total += 4096 + 512 * entry.stat(follow_symlinks=False).st_blocks
     return total

@@ -1,0 +1,166 @@
+"""Means and class covariances moved together, as far as the labels vouch for them and the budget reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor, linalg
+
+from excise.erasers.budget import BudgetedEraser, folds, leace_map, mean_squared_edit
+from excise.erasers.gaussian_transport import RoutedAffineMap, transports
+from excise.erasers.router import FOLDS, ROUTER_WAIVER, Router, calibrated_router
+from excise.stats.shrinkage import shrink_covariance
+from excise.types import ErasureMap, Labels
+
+_HALVES = 2
+_AXES = 128
+# Ranks at which the blocks of the axes begin: differences of class covariances fade with the rank of an axis, and a
+# block has one shrinkage for all.
+_BLOCKS = (0, 4, 8, 16, 32, 64)
+_PERMUTATIONS = 10
+# Least eigenvalue of a class covariance, in the least of the pooled one: a difference that is only estimated could
+# take a class's variance below zero.
+_FLOOR = 0.05
+_BISECTIONS = 24
+_MOST = 1e6
+
+
+@dataclass(frozen=True)
+class BudgetedTransport(BudgetedEraser):
+    """LEACE and Gaussian transport at once: x + G (leace(x) - x) + sum_c p(c | x) A_c (x - m_c).
+
+    What probes read after LEACE is, beside its own estimation error, that class covariances differ. To move them costs
+    more than what LEACE's budget leaves, and to estimate them takes more labels than there are. So
+
+    - of the difference S_c - S of a class's covariance, each block of entries (i, j), in the principal axes within
+      classes, is multiplied by 1 - E|null|^2 / |found|^2, the null being the same with permuted labels: what permuted
+      labels find too is left alone (a James-Stein estimate with an empirical null);
+    - the optimal transports T_c of these covariances to their barycentre give A_c = (T_c - 1) o 1 / (1 + mu h_ij), and
+      LEACE's edit is multiplied by 1 / (1 + mu s_i): s_i is the variance along axis i in units of the mean, h_ij the
+      harmonic mean of s_i and s_j. To second order this is the edit of least mean square at which the J-divergence
+      between the classes falls to a given size: moves in directions of small variance are cheap, and tell as much.
+    - mu is the smallest at which the edit keeps to the budget. Two fits on halves of the rows first tell by how much
+      the edit of new rows differs from that of fitted rows.
+
+    Without a difference in covariances, and with budget enough, this is LEACE. Linear guardedness of the fitted rows is
+    given up for the budget. Derivation and figures: docs/champion.md.
+    """
+
+    title = "budgeted transport"
+    idea = "LEACE and transport of class covariances: what permuted labels do not find too, cheap directions first"
+    source = "here (docs/champion.md); transport: arXiv:2502.02820; shrinkage: James and Stein 1961"
+
+    accepts = "classes"
+    waivers = ROUTER_WAIVER
+    min_class_rows = 2 * FOLDS
+
+    def _fit(self, x: Tensor, z: Labels) -> ErasureMap:
+        classes = z.of_rows
+        spent = allowed = 0.0
+        for half in folds(x, classes, _HALVES):
+            spent += mean_squared_edit(_fitted(half.x, half.classes, self.budget), half.x_out)
+            allowed += self.budget * half.leace
+        return _fitted(x, classes, self.budget * allowed / spent if spent > 0 else self.budget)
+
+
+def _fitted(x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], budget: float) -> ErasureMap:
+    """The map whose edit of the fitted rows is at most `budget` times LEACE's."""
+    n, d = x.shape
+    counts = torch.bincount(classes)
+    means = torch.stack([x[classes == c].mean(dim=0) for c in range(len(counts))])
+    centred = x - means[classes]
+    _, sd, axes = linalg.svd(centred, full_matrices=False)
+    leace = leace_map(x, classes)
+    shift = leace(x) - x
+    if not sd[0] > 0 or not shift.any():
+        return leace
+    axes = axes[: min(_AXES, int((sd > 1e-6 * sd[0]).sum()))].mT
+    rows = centred @ axes
+    # Eigenvalues of the shrunk covariance; axes that the rows do not span have the least of them.
+    spectrum = torch.cat([sd.square() / n, sd.new_zeros(max(d - len(sd), 0))])
+    variances = shrink_covariance(torch.diag(spectrum), n).diagonal()
+    floor, scale = variances.min(), variances.mean()
+    variances = variances[: rows.shape[1]]
+
+    pooled = torch.diag(variances)
+    covariances = torch.stack([_at_least(pooled + found, _FLOOR * floor) for found in _differences(rows, classes)])
+    moves = transports(covariances, counts.to(x) / n) - torch.eye(len(variances)).to(x)
+    router = calibrated_router(x, classes)
+    moves = moves / _sureness(router, classes)[:, None, None]
+
+    relative = variances / scale
+    pairs = 2 * relative[:, None] * relative / (relative[:, None] + relative)
+    in_axes, elsewhere = shift @ axes, (shift - shift @ axes @ axes.mT).square().sum(dim=1).mean()
+
+    def gains(mu: float) -> tuple[Tensor, Tensor, Tensor]:
+        return 1 / (1 + mu * relative), 1 / (1 + mu * floor / scale), moves / (1 + mu * pairs)
+
+    def cost(mu: float) -> float:
+        of_shift, of_rest, of_moves = gains(mu)
+        edit = in_axes * of_shift
+        for c in range(len(counts)):
+            edit = edit + router.held_out[:, c : c + 1] * ((x - means[c]) @ axes @ of_moves[c])
+        return float(edit.square().sum(dim=1).mean() + of_rest.square() * elsewhere)
+
+    of_shift, of_rest, of_moves = gains(_smallest(cost, budget * float(shift.square().sum(dim=1).mean())))
+    # leace(x) - x is linear in x - mean; as the posteriors add up to 1 it goes into every class's move.
+    damped = of_rest * torch.eye(d).to(x) + axes @ torch.diag(of_shift - of_rest) @ axes.mT
+    linear = (leace(torch.eye(d).to(x)) - torch.eye(d).to(x) - (leace(x.new_zeros(1, d)))) @ damped
+    offsets = (means - x.mean(dim=0)) @ linear
+    return RoutedAffineMap(router.weight, router.bias, means, axes @ of_moves @ axes.mT + linear, offsets)
+
+
+def _differences(rows: Float64[Tensor, "n r"], classes: Int64[Tensor, " n"]) -> Float64[Tensor, "k r r"]:
+    """Covariance of each class less the pooled one, shrunk block by block by what permuted labels find."""
+    generator = torch.Generator().manual_seed(0)
+    found, null = _deviations(rows, classes), rows.new_zeros(())
+    for _ in range(_PERMUTATIONS):
+        order = torch.randperm(len(rows), generator=generator).to(classes.device)
+        null = null + _deviations(rows, classes[order]).square() / _PERMUTATIONS
+    edges = [*(edge for edge in _BLOCKS if edge < rows.shape[1]), rows.shape[1]]
+    blocks = [slice(a, b) for a, b in pairwise(edges)]
+    for i in blocks:
+        for j in blocks:
+            block = found[:, i, j]
+            signal = block.square().sum(dim=(1, 2))
+            kept = 1 - null[:, i, j].sum(dim=(1, 2)) / signal.clamp(min=torch.finfo(signal.dtype).tiny)
+            found[:, i, j] = block * kept.clamp(min=0)[:, None, None]
+    return found
+
+
+def _deviations(rows: Tensor, classes: Tensor) -> Tensor:
+    """Second moment of each class less that of all rows, [k, r, r]. rows: centred by class."""
+    pooled = rows.mT @ rows / len(rows)
+    members = (rows[classes == c] for c in range(int(classes.max()) + 1))
+    return torch.stack([part.mT @ part / len(part) for part in members]) - pooled
+
+
+def _at_least(covariance: Tensor, least: Tensor) -> Tensor:
+    """With eigenvalues raised to `least`."""
+    values, vectors = linalg.eigh((covariance + covariance.mT) / 2)
+    return (vectors * values.clamp(min=least)) @ vectors.mT
+
+
+def _sureness(router: Router, classes: Tensor) -> Tensor:
+    """How far the posterior of a class lies apart between its own rows and the others, [k]: a move that is weighted by
+    posteriors falls short by this factor. At least 1/2: what hardly routes must not be blown up."""
+    own = [router.held_out[classes == c, c].mean() for c in range(router.held_out.shape[1])]
+    other = [router.held_out[classes != c, c].mean() for c in range(router.held_out.shape[1])]
+    return (torch.stack(own) - torch.stack(other)).clamp(min=0.5)
+
+
+def _smallest(cost: Callable[[float], float], budget: float) -> float:
+    """The smallest mu whose cost keeps to the budget; cost falls with mu."""
+    if cost(0.0) <= budget:
+        return 0.0
+    low, high = 0.0, 1.0
+    while cost(high) > budget and high < _MOST:
+        low, high = high, 10 * high
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if cost(middle) > budget else (low, middle)
+    return high
