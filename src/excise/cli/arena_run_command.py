@@ -15,7 +15,7 @@ from rich.text import Text
 from excise.arena.agents import require_inspect
 from excise.arena.problem import held_out_concepts
 from excise.arena.verdict import Verdict
-from excise.cli.arena_command import Seed, SiteText, arena
+from excise.cli.arena_command import Budget, LabelShare, Seed, SiteText, arena
 from excise.cli.show import Json, console, figure, print_json, stderr
 from excise.concepts.builtin import STARTERS
 from excise.models import DEFAULT_MODEL
@@ -40,6 +40,8 @@ def run(
     ] = DEFAULT_MODEL,
     site: SiteText = "14:mean",
     seed: Seed = 0,
+    budget: Budget = 1.0,
+    labels: LabelShare = 1.0,
     calls: Annotated[int, typer.Option(help="Of the agent's evaluate tool, a rollout.", min=0)] = 20,
     out: Annotated[Path, typer.Option(help="Folder for score records.")] = Path("results/arena"),
     log_dir: Annotated[Path, typer.Option(help="Folder for transcripts; with the same one a killed run goes on.")] = (
@@ -72,7 +74,7 @@ def run(
     if cost_limit is not None and prices is None:
         raise ExciseError("--cost-limit needs --prices: a file with what the model's tokens cost")
     with stderr.status("reading activations"):
-        task = arena_task(names, language_model, site, seed, calls, str(out))
+        task = arena_task(names, language_model, site, seed, calls, str(out), budget, labels)
     try:
         done, logs = eval_set(
             task,

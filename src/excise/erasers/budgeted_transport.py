@@ -40,8 +40,8 @@ class BudgetedTransport(BudgetedEraser):
       classes, is multiplied by 1 - E|null|^2 / |found|^2, the null being the same with permuted labels: what permuted
       labels find too is left alone (a James-Stein estimate with an empirical null);
     - the optimal transports T_c of these covariances to their barycentre give A_c = (T_c - 1) o 1 / (1 + mu h_ij), and
-      LEACE's edit is multiplied by 1 / (1 + mu s_i): s_i is the variance along axis i in units of the mean, h_ij the
-      harmonic mean of s_i and s_j. To second order this is the edit of least mean square at which the J-divergence
+      LEACE's edit is multiplied by 1 / (1 + mu s_i): s_i is the variance along axis i in units of the mean variance,
+      h_ij = s_i s_j / (s_i + s_j). To second order this is the edit of least mean square at which the J-divergence
       between the classes falls to a given size: moves in directions of small variance are cheap, and tell as much.
     - mu is the smallest at which the edit keeps to the budget. Two fits on halves of the rows first tell by how much
       the edit of new rows differs from that of fitted rows.
@@ -93,7 +93,7 @@ def _fitted(x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], budget: flo
     moves = moves / _sureness(router, classes)[:, None, None]
 
     relative = variances / scale
-    pairs = 2 * relative[:, None] * relative / (relative[:, None] + relative)
+    pairs = relative[:, None] * relative / (relative[:, None] + relative)
     in_axes, elsewhere = shift @ axes, (shift - shift @ axes @ axes.mT).square().sum(dim=1).mean()
 
     def gains(mu: float) -> tuple[Tensor, Tensor, Tensor]:

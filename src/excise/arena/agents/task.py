@@ -54,6 +54,8 @@ def arena(
     seed: int = 0,
     calls: int = CALLS,
     out: str = "results/arena",
+    budget: float = 1.0,
+    labels: float = 1.0,
 ) -> Task:
     """Inspect task `excise/arena`; `--epochs N` for N rollouts a concept.
 
@@ -64,6 +66,7 @@ def arena(
         seed: of the draw.
         calls: of `evaluate`, a rollout.
         out: folder for score records.
+        budget, labels: what makes the problem harder or easier; see `excise.arena.problem.prepare_rows`.
 
     Raises:
         ExciseError: see `prepare`; no sandbox holds on this machine; a concept named twice.
@@ -74,7 +77,7 @@ def arena(
     if len({concept.name for concept in found}) < len(found):
         raise ExciseError(f"a concept is named twice: {', '.join(names)}; rollouts are asked for by epochs")
     where = Site.parse(site)
-    cases = [Case(*prepare(concept, language_model, where, seed)) for concept in found]
+    cases = [Case(*prepare(concept, language_model, where, seed, budget=budget, labels=labels)) for concept in found]
     return arena_task(cases, Path(out), calls=calls, room=room_of(named_model(language_model)))
 
 
