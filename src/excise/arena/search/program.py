@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 
 from excise.arena.search.families import MOST_STAGES, SCALE, SPEND, STAGES, Levels, Value
@@ -75,10 +75,6 @@ class Program:
             return cls(stages, plan["spend"], plan["scale"])
         except (StopIteration, ValueError, SyntaxError, KeyError, TypeError, AttributeError) as err:
             raise ExciseError("this file was not put together by the search; start from one of `seeds()`") from err
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values, for reading."""
-        return asdict(self)
 
 
 def _check(name: str, value: Value, levels: Levels) -> None:
