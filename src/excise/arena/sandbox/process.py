@@ -183,7 +183,8 @@ class _Pipes:
 
 def tree(root: int, most: float = math.inf) -> list[int]:
     """A process and all its descendants, by /proc; stops counting past `most`."""
-    found, queue = [], [root]
+    found: list[int] = []
+    queue = [root]
     while queue and len(found) <= most:
         pid = queue.pop()
         found.append(pid)
