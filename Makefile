@@ -1,6 +1,8 @@
 # Two commands: `make run` and `make test`. Each sets up what it needs in .venv by itself.
 PYTHON ?= python3
 BIN := .venv/bin
+# A worker a core, each with one thread: tests are many and small.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 
 .PHONY: run test test-slow check bench-speed clean
@@ -10,7 +12,7 @@ run: .venv/.core-ready
 	$(BIN)/excise bench --out results
 
 test: .venv/.dev-ready
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 test-slow: .venv/.dev-ready
 	$(BIN)/python -m pytest -m slow
@@ -19,7 +21,7 @@ check: .venv/.dev-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 bench-speed: .venv/.dev-ready
 	$(BIN)/python benchmarks/capture.py
