@@ -49,7 +49,8 @@ def arrays(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "bench", "capture", "fit", "apply", "audit", "diagnose", "concepts", "leaderboard", "report", "arena"]
+    "command",
+    ["", "bench", "capture", "fit", "apply", "audit", "diagnose", "concepts", "leaderboard", "report", "arena"],
 )
 def test_help(command: str) -> None:
     out = ok(*command.split(), "--help")

@@ -149,7 +149,7 @@ def test_the_ladder_names_the_planted_cause(cause: str) -> None:
 def test_labels_help_where_means_are_the_cause() -> None:
     eraser, planted = planting.planted("means", seed=1001)
     curve = learning_curve(eraser, planted)
-    assert curve.n_fit == (30, 60, 120)
+    assert curve.n_fit == (44, 90, 180)
     assert curve.rate.low > 0
     assert curve.at(1000) < curve.accuracy[-1].value
     unhelped = learning_curve(*planting.planted("covariances", seed=1001))

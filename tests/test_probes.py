@@ -123,7 +123,7 @@ def test_parted_groups_would_show_what_is_not_there(probe: Probe) -> None:
     rng = np.random.default_rng(0)
     x, z = np.repeat(rng.normal(size=(100, 8)), 2, axis=0), np.repeat(rng.integers(0, 2, 100), 2)
     assert probe.fit(x, z, np.arange(200) // 2, seed=0).cv_accuracy < 0.65
-    assert probe.fit(x, z, np.arange(200), seed=0).cv_accuracy > 0.8
+    assert probe.fit(x, z, np.arange(200), seed=0).cv_accuracy > 0.75
 
 
 @each_trained

@@ -16,7 +16,7 @@ from excise.erasers.router import FOLDS, ROUTER_WAIVER, Router, calibrated_route
 from excise.stats.shrinkage import shrink_covariance
 from excise.types import ErasureMap, Labels
 
-_HALVES = 2
+_PARTS = 4
 _AXES = 128
 # Ranks at which the blocks of the axes begin: differences of class covariances fade with the rank of an axis, and a
 # block has one shrinkage for all.
@@ -31,7 +31,9 @@ _MOST = 1e6
 
 @dataclass(frozen=True)
 class BudgetedTransport(BudgetedEraser):
-    """LEACE and Gaussian transport at once: x + G (leace(x) - x) + sum_c p(c | x) A_c (x - m_c).
+    """Gaussian transport of what the labels vouch for, cheap directions first.
+
+    x' = x + sum_c p(c | x) (A_c (x - m_c) + b_c), with a calibrated posterior p and class means m_c.
 
     What probes read after LEACE is, beside its own estimation error, that class covariances differ. To move them costs
     more than what LEACE's budget leaves, and to estimate them takes more labels than there are. So
@@ -40,18 +42,19 @@ class BudgetedTransport(BudgetedEraser):
       classes, is multiplied by 1 - E|null|^2 / |found|^2, the null being the same with permuted labels: what permuted
       labels find too is left alone (a James-Stein estimate with an empirical null);
     - the optimal transports T_c of these covariances to their barycentre give A_c = (T_c - 1) o 1 / (1 + mu h_ij), and
-      LEACE's edit is multiplied by 1 / (1 + mu s_i): s_i is the variance along axis i in units of the mean variance,
-      h_ij = s_i s_j / (s_i + s_j). To second order this is the edit of least mean square at which the J-divergence
-      between the classes falls to a given size: moves in directions of small variance are cheap, and tell as much.
-    - mu is the smallest at which the edit keeps to the budget. Two fits on halves of the rows first tell by how much
-      the edit of new rows differs from that of fitted rows.
+      the shift b_c of the mean to the mean of all is multiplied by 1 / (1 + mu s_i): s_i is the variance along axis i
+      in units of the mean variance, h_ij = s_i s_j / (s_i + s_j). To second order this is the edit of least mean square
+      at which the J-divergence between the classes falls to a given size: moves in directions of small variance are
+      cheap, and tell as much;
+    - both are divided by how far the posteriors of the classes lie apart;
+    - mu is the smallest at which the edit keeps to the budget. Fits on three quarters of the rows first tell by how
+      much the edit of new rows differs from that of fitted rows.
 
-    Without a difference in covariances, and with budget enough, this is LEACE. Linear guardedness of the fitted rows is
-    given up for the budget. Derivation and figures: docs/champion.md.
+    Derivation and figures: docs/champion.md.
     """
 
     title = "budgeted transport"
-    idea = "LEACE and transport of class covariances: what permuted labels do not find too, cheap directions first"
+    idea = "Gaussian transport of what permuted labels do not find too, directions of small variance first"
     source = "here (docs/champion.md); transport: arXiv:2502.02820; shrinkage: James and Stein 1961"
 
     accepts = "classes"
@@ -61,9 +64,9 @@ class BudgetedTransport(BudgetedEraser):
     def _fit(self, x: Tensor, z: Labels) -> ErasureMap:
         classes = z.of_rows
         spent = allowed = 0.0
-        for half in folds(x, classes, _HALVES):
-            spent += mean_squared_edit(_fitted(half.x, half.classes, self.budget), half.x_out)
-            allowed += self.budget * half.leace
+        for part in folds(x, classes, _PARTS):
+            spent += mean_squared_edit(_fitted(part.x, part.classes, self.budget), part.x_out)
+            allowed += self.budget * part.leace
         return _fitted(x, classes, self.budget * allowed / spent if spent > 0 else self.budget)
 
 
@@ -75,8 +78,8 @@ def _fitted(x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], budget: flo
     centred = x - means[classes]
     _, sd, axes = linalg.svd(centred, full_matrices=False)
     leace = leace_map(x, classes)
-    shift = leace(x) - x
-    if not sd[0] > 0 or not shift.any():
+    unit = mean_squared_edit(leace, x)
+    if not sd[0] > 0 or not unit > 0:
         return leace
     axes = axes[: min(_AXES, int((sd > 1e-6 * sd[0]).sum()))].mT
     rows = centred @ axes
@@ -88,30 +91,30 @@ def _fitted(x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], budget: flo
 
     pooled = torch.diag(variances)
     covariances = torch.stack([_at_least(pooled + found, _FLOOR * floor) for found in _differences(rows, classes)])
-    moves = transports(covariances, counts.to(x) / n) - torch.eye(len(variances)).to(x)
+    priors = counts.to(x) / n
     router = calibrated_router(x, classes)
-    moves = moves / _sureness(router, classes)[:, None, None]
+    sureness = _sureness(router, classes)
+    moves = (transports(covariances, priors) - torch.eye(len(variances)).to(x)) / sureness[:, None, None]
+    shifts = (priors @ means - means) / sureness[:, None]
+    along = shifts @ axes
+    across = shifts - along @ axes.mT
 
     relative = variances / scale
     pairs = relative[:, None] * relative / (relative[:, None] + relative)
-    in_axes, elsewhere = shift @ axes, (shift - shift @ axes @ axes.mT).square().sum(dim=1).mean()
 
-    def gains(mu: float) -> tuple[Tensor, Tensor, Tensor]:
-        return 1 / (1 + mu * relative), 1 / (1 + mu * floor / scale), moves / (1 + mu * pairs)
+    def damped(mu: float) -> tuple[Tensor, Tensor]:
+        """Moves [k, r, r] within the axes, and shifts [k, d]."""
+        return moves / (1 + mu * pairs), along / (1 + mu * relative) @ axes.mT + across / (1 + mu * floor / scale)
 
     def cost(mu: float) -> float:
-        of_shift, of_rest, of_moves = gains(mu)
-        edit = in_axes * of_shift
-        for c in range(len(counts)):
-            edit = edit + router.held_out[:, c : c + 1] * ((x - means[c]) @ axes @ of_moves[c])
-        return float(edit.square().sum(dim=1).mean() + of_rest.square() * elsewhere)
+        of_moves, of_shifts = damped(mu)
+        edit = router.held_out @ of_shifts
+        for c, move in enumerate(of_moves):
+            edit = edit + router.held_out[:, c : c + 1] * ((x - means[c]) @ axes @ move) @ axes.mT
+        return float(edit.square().sum(dim=1).mean())
 
-    of_shift, of_rest, of_moves = gains(_smallest(cost, budget * float(shift.square().sum(dim=1).mean())))
-    # leace(x) - x is linear in x - mean; as the posteriors add up to 1 it goes into every class's move.
-    damped = of_rest * torch.eye(d).to(x) + axes @ torch.diag(of_shift - of_rest) @ axes.mT
-    linear = (leace(torch.eye(d).to(x)) - torch.eye(d).to(x) - (leace(x.new_zeros(1, d)))) @ damped
-    offsets = (means - x.mean(dim=0)) @ linear
-    return RoutedAffineMap(router.weight, router.bias, means, axes @ of_moves @ axes.mT + linear, offsets)
+    of_moves, of_shifts = damped(_smallest(cost, budget * unit))
+    return RoutedAffineMap(router.weight, router.bias, means, axes @ of_moves @ axes.mT, of_shifts)
 
 
 def _differences(rows: Float64[Tensor, "n r"], classes: Int64[Tensor, " n"]) -> Float64[Tensor, "k r r"]:

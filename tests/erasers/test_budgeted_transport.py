@@ -1,0 +1,65 @@
+"""What budgeted transport is built for, against cases where the answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from excise.bench import grade
+from excise.erasers import BudgetedTransport, Leace
+from excise.erasers.budgeted_transport import _differences, _smallest
+from excise.probes import Linear, Quadratic
+from excise.types import ConceptData
+
+
+def spread(n: int, d: int, wide: float) -> ConceptData:
+    """Means 4 apart along one axis; class 1 is `wide` times as wide along three others."""
+    rng = np.random.default_rng(0)
+    z = np.arange(n) % 2
+    x = rng.normal(size=(n, d))
+    x[:, 0] += 4.0 * z
+    x[:, 1:4] *= np.where(z == 1, wide, 1.0)[:, None]
+    return ConceptData.of(torch.from_numpy(x), z.tolist())
+
+
+def test_covariances_go_within_leaces_budget() -> None:
+    data = spread(600, 12, wide=3.0)
+    probes = [Linear(), Quadratic()]
+    ours, leace = (grade(eraser, data, probes=probes) for eraser in (BudgetedTransport(), Leace()))
+    assert leace.accuracy("Quadratic").value > 0.75
+    assert ours.accuracy("Quadratic").high < leace.accuracy("Quadratic").low - 0.05
+    assert ours.budget.value < 1.05
+    assert ours.accuracy("Linear").value < 0.65
+
+
+def test_equal_covariances_leave_a_shift_of_means() -> None:
+    """Nothing that permuted labels do not find too, and nothing to save: every edit is along the gap."""
+    data = spread(2000, 6, wide=1.0)
+    edit = BudgetedTransport(budget=1.5).fit(data.x, data.z)(data.x) - data.x
+    gap = data.x[data.z == 1].mean(dim=0) - data.x[data.z == 0].mean(dim=0)
+    along = (edit @ gap)[:, None] * gap / gap.square().sum()
+    assert (edit - along).square().sum() < 0.02 * edit.square().sum()
+    assert (edit @ gap)[data.z == 1].mean() < -0.45 * gap.square().sum()
+
+
+def test_differences_of_nothing_are_nothing() -> None:
+    rows, classes = torch.randn(200, 40, dtype=torch.float64), torch.arange(200) % 2
+    rows = rows - torch.stack([rows[classes == c].mean(dim=0) for c in (0, 1)])[classes]
+    raw = sum((rows[classes == c].mT @ rows[classes == c] / 100 - rows.mT @ rows / 200).square().sum() for c in (0, 1))
+    assert _differences(rows, classes).square().sum() < 0.05 * raw
+    rows[classes == 1, :4] *= 3
+    kept = _differences(rows, classes)[1, :4, :4].diagonal()
+    assert kept.min() > 2.0  # 9 - 5, less noise.
+
+
+@pytest.mark.parametrize("budget", [0.25, 0.5])
+def test_less_budget_is_kept_to(budget: float) -> None:
+    data = spread(600, 12, wide=3.0)
+    graded = grade(BudgetedTransport(budget=budget), data, probes=[Linear()])
+    assert graded.budget.value == pytest.approx(budget, rel=0.1)
+
+
+def test_the_smallest_multiplier_that_keeps_to_the_budget() -> None:
+    assert _smallest(lambda mu: 3 / (1 + mu), 1.0) == pytest.approx(2.0)
+    assert _smallest(lambda mu: 0.5, 1.0) == 0.0
