@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor, linalg
 
 from excise.erasers.budget import BudgetedEraser, folds, leace_map, mean_squared_edit
-from excise.erasers.gaussian_transport import RoutedAffineMap, transports
+from excise.erasers.gaussian_transport import transports
 from excise.erasers.router import FOLDS, ROUTER_WAIVER, Router, calibrated_router
 from excise.stats.shrinkage import shrink_covariance
 from excise.types import ErasureMap, Labels
@@ -27,6 +27,45 @@ _PERMUTATIONS = 10
 _FLOOR = 0.05
 _BISECTIONS = 24
 _MOST = 1e6
+
+
+class RoutedSubspaceMap(ErasureMap):
+    """x -> x + sum_c p(c | x) (axes moves_c (axes' x - centre_c) + shift_c), with p(c | x) = softmax(x weight + bias).
+
+    Attributes:
+        weight, bias: of the router, [d, k] and [k].
+        axes: orthonormal, [d, r].
+        centres: class means in the axes, [k, r].
+        moves: symmetric, [k, r, r].
+        shifts: [k, d].
+    """
+
+    weight: Float64[Tensor, "d k"]
+    bias: Float64[Tensor, " k"]
+    axes: Float64[Tensor, "d r"]
+    centres: Float64[Tensor, "k r"]
+    moves: Float64[Tensor, "k r r"]
+    shifts: Float64[Tensor, "k d"]
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor, axes: Tensor, centres: Tensor, moves: Tensor, shifts: Tensor
+    ) -> None:
+        super().__init__(weight=weight, bias=bias, axes=axes, centres=centres, moves=moves, shifts=shifts)
+
+    @property
+    def d(self) -> int:
+        return len(self.weight)
+
+    def _map(self, x: Tensor) -> Tensor:
+        weight, bias, axes, centres, moves, shifts = (
+            t.to(x.dtype) for t in (self.weight, self.bias, self.axes, self.centres, self.moves, self.shifts)
+        )
+        posterior = torch.softmax(x @ weight + bias, dim=-1)
+        inside = x @ axes
+        moved = torch.zeros_like(inside)
+        for c, (centre, move) in enumerate(zip(centres, moves, strict=True)):
+            moved += posterior[..., c : c + 1] * ((inside - centre) @ move)
+        return x + moved @ axes.mT + posterior @ shifts
 
 
 @dataclass(frozen=True)
@@ -114,7 +153,7 @@ def _fitted(x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], budget: flo
         return float(edit.square().sum(dim=1).mean())
 
     of_moves, of_shifts = damped(_smallest(cost, budget * unit))
-    return RoutedAffineMap(router.weight, router.bias, means, axes @ of_moves @ axes.mT, of_shifts)
+    return RoutedSubspaceMap(router.weight, router.bias, axes, means @ axes, of_moves, of_shifts)
 
 
 def _differences(rows: Float64[Tensor, "n r"], classes: Int64[Tensor, " n"]) -> Float64[Tensor, "k r r"]:
