@@ -86,8 +86,9 @@ def read(data: ConceptData) -> dict[str, list[list[float]]]:
         unit = squared_edit(x[test], Leace().fit(x[fit], z[fit])(x[test])).mean()
         edited = {"no edit": x}
         for name, eraser in ERASERS.items():
+            erasure = eraser.fit(x[fit], z[fit])
             with torch.no_grad():
-                edited[name] = eraser.fit(x[fit], z[fit])(x)
+                edited[name] = erasure(x)
         edited |= {name: method(x, z, parts) for name, method in KNOWING.items()}
         for name, rows in edited.items():
             training = TrainingRows(rows[probe].numpy(), z[probe].numpy(), data.groups[split.probe], turn)
