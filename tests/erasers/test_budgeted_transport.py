@@ -63,3 +63,11 @@ def test_less_budget_is_kept_to(budget: float) -> None:
 def test_the_smallest_multiplier_that_keeps_to_the_budget() -> None:
     assert _smallest(lambda mu: 3 / (1 + mu), 1.0) == pytest.approx(2.0)
     assert _smallest(lambda mu: 0.5, 1.0) == 0.0
+
+
+def test_rows_that_are_all_alike_within_a_class_keep_to_the_budget() -> None:
+    z = torch.arange(80) % 2
+    x = torch.tensor([[0.0, 1.0, 2.0], [4.0, 1.0, 0.0]], dtype=torch.float64)[z]
+    ours, leace = (eraser.fit(x, z)(x) for eraser in (BudgetedTransport(budget=0.25), Leace()))
+    ratio = (ours - x).square().sum() / (leace - x).square().sum()
+    assert 0 < ratio <= 0.25 * 1.01

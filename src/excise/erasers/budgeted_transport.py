@@ -13,6 +13,7 @@ from torch import Tensor, linalg
 from excise.erasers.budget import BudgetedEraser, folds, leace_map, mean_squared_edit
 from excise.erasers.gaussian_transport import transports
 from excise.erasers.router import FOLDS, ROUTER_WAIVER, Router, calibrated_router
+from excise.erasers.scaled import ScaledMap
 from excise.stats.shrinkage import shrink_covariance
 from excise.types import ErasureMap, Labels
 
@@ -118,8 +119,8 @@ def _fitted(x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], budget: flo
     _, sd, axes = linalg.svd(centred, full_matrices=False)
     leace = leace_map(x, classes)
     unit = mean_squared_edit(leace, x)
-    if not sd[0] > 0 or not unit > 0:
-        return leace
+    if not sd[0] > 0 or not unit > 0:  # Rows that vary between classes alone, or not: there is nothing but the shift.
+        return ScaledMap(leace, x.new_tensor(min(budget, 1.0) ** 0.5))
     axes = axes[: min(_AXES, int((sd > 1e-6 * sd[0]).sum()))].mT
     rows = centred @ axes
     # Eigenvalues of the shrunk covariance; axes that the rows do not span have the least of them.
