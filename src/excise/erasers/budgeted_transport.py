@@ -61,12 +61,14 @@ class RoutedSubspaceMap(ErasureMap):
         weight, bias, axes, centres, moves, shifts = (
             t.to(x.dtype) for t in (self.weight, self.bias, self.axes, self.centres, self.moves, self.shifts)
         )
-        posterior = torch.softmax(x @ weight + bias, dim=-1)
-        inside = x @ axes
-        moved = torch.zeros_like(inside)
-        for c, (centre, move) in enumerate(zip(centres, moves, strict=True)):
-            moved += posterior[..., c : c + 1] * ((inside - centre) @ move)
-        return x + moved @ axes.mT + posterior @ shifts
+        # Two products with all d dimensions, as few as there can be: they and the memory are what a row costs.
+        k, r = centres.shape
+        read = x @ torch.cat([weight, axes], dim=1)
+        posterior = torch.softmax(read[..., :k] + bias, dim=-1)
+        # Of every class, (axes' x - centre_c) moves_c: [..., k, r].
+        moved = read[..., k:] @ moves.movedim(1, 0).flatten(1) - torch.einsum("kr,krs->ks", centres, moves).flatten()
+        inside = (posterior.unsqueeze(-2) @ moved.unflatten(-1, (k, r))).squeeze(-2)
+        return x + torch.cat([posterior, inside], dim=-1) @ torch.cat([shifts, axes.mT])
 
 
 @dataclass(frozen=True)
