@@ -1,7 +1,7 @@
 """Figures of docs/champion.md: how far budgeted transport and the best trained eraser go from LEACE towards chance.
 
     python benchmarks/champion.py sites      # both models, three layers, two poolings: every sixth development concept
-    python benchmarks/champion.py labels     # 100, 200 and 400 fitting rows of the same concepts; 96 rows train the probes
+    python benchmarks/champion.py labels     # 100, 200 and 400 fitting rows of the same concepts; 96 train the probes
     python benchmarks/champion.py held-out   # the concepts that nothing was chosen on, full panel
 
 Keeps a file a cell under results/champion and computes what is missing; running it accepts Gemma's terms. Half an hour

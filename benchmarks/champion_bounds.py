@@ -31,28 +31,28 @@ from excise.types import ConceptData, Eraser, Site, TrainingRows
 PROBES = panel("Linear,PolynomialSvm,RbfSvm,Forest")
 ERASERS: dict[str, Eraser] = {e.title: e for e in (Leace(), GaussianTransport(), MmdNetwork(), BudgetedTransport())}
 Parts = tuple[Tensor, Tensor, Tensor]
-Knowing = Callable[[Tensor, Tensor, Parts], Tensor]
-"""All rows x [n, d], their classes [n], rows (fit, probe, test) -> edited rows."""
+Knowing = Callable[[Tensor, Tensor, Tensor, Parts], Tensor]
+"""All rows x [n, d], their classes [n] and groups [n], rows (fit, probe, test) -> edited rows."""
 
 
 def means_of(x: Tensor, z: Tensor) -> Tensor:
     return torch.stack([x[z == c].mean(dim=0) for c in (0, 1)])
 
 
-def true_labels_fitted_means(x: Tensor, z: Tensor, parts: Parts) -> Tensor:
+def true_labels_fitted_means(x: Tensor, z: Tensor, groups: Tensor, parts: Parts) -> Tensor:
     """Every row to the middle of the class means of the fit rows."""
     means = means_of(x[parts[0]], z[parts[0]])
     return x - means[z] + means.mean(dim=0)
 
 
-def true_labels_fitted_covariances(x: Tensor, z: Tensor, parts: Parts) -> Tensor:
+def true_labels_fitted_covariances(x: Tensor, z: Tensor, groups: Tensor, parts: Parts) -> Tensor:
     """The same, and transport of the class covariances as `BudgetedTransport` estimates them, at any price."""
     fit = parts[0]
     means = means_of(x[fit], z[fit])
     centred = x[fit] - means[z[fit]]
     _, sd, axes = torch.linalg.svd(centred, full_matrices=False)
     axes, variances = axes[:128].mT, sd[:128].square() / len(fit)
-    covariances = torch.diag(variances) + _differences(centred @ axes, z[fit])
+    covariances = torch.diag(variances) + _differences(centred @ axes, z[fit], groups[fit])
     values, vectors = torch.linalg.eigh(covariances)
     covariances = (vectors * values.clamp(min=0.05 * float(variances.min()))[:, None]) @ vectors.mT
     moves = transports(covariances, torch.bincount(z[fit]).to(x) / len(fit)) - torch.eye(len(variances)).to(x)
@@ -61,7 +61,7 @@ def true_labels_fitted_covariances(x: Tensor, z: Tensor, parts: Parts) -> Tensor
     return rows + means.mean(dim=0) + moved[z, torch.arange(len(x))]
 
 
-def equal_means(x: Tensor, z: Tensor, parts: Parts) -> Tensor:
+def equal_means(x: Tensor, z: Tensor, groups: Tensor, parts: Parts) -> Tensor:
     """Class means of the attacked rows themselves made equal: what more labels could bring at best."""
     out = x.clone()
     for rows in parts:
@@ -80,16 +80,16 @@ KNOWING: dict[str, Knowing] = {
 def read(data: ConceptData) -> dict[str, list[list[float]]]:
     """For each method and rotation: spend, accuracy of each probe, and of the strongest by cross-validation."""
     torch.set_num_threads(1)
-    x, z, found = data.x.double(), data.z, {}
+    x, z, groups, found = data.x.double(), data.z, torch.from_numpy(data.groups), {}
     for turn, split in enumerate(rotations(z.numpy(), data.groups, 0)):
         fit, probe, test = parts = tuple(torch.from_numpy(rows) for rows in (split.fit, split.probe, split.test))
         unit = squared_edit(x[test], Leace().fit(x[fit], z[fit])(x[test])).mean()
         edited = {"no edit": x}
         for name, eraser in ERASERS.items():
-            erasure = eraser.fit(x[fit], z[fit])
+            erasure = eraser.fit(x[fit], z[fit], groups=groups[fit])
             with torch.no_grad():
                 edited[name] = erasure(x)
-        edited |= {name: method(x, z, parts) for name, method in KNOWING.items()}
+        edited |= {name: method(x, z, groups, parts) for name, method in KNOWING.items()}
         for name, rows in edited.items():
             training = TrainingRows(rows[probe].numpy(), z[probe].numpy(), data.groups[split.probe], turn)
             fitted = [one.fit_on(training) for one in PROBES]

@@ -10,7 +10,7 @@ from excise.bench import grade
 from excise.erasers import BudgetedTransport, Leace
 from excise.erasers.budgeted_transport import _differences, _smallest
 from excise.probes import Linear, Quadratic
-from excise.types import ConceptData
+from excise.types import ConceptData, ExciseError
 
 
 def spread(n: int, d: int, wide: float) -> ConceptData:
@@ -71,3 +71,52 @@ def test_rows_that_are_all_alike_within_a_class_keep_to_the_budget() -> None:
     ours, leace = (eraser.fit(x, z)(x) for eraser in (BudgetedTransport(budget=0.25), Leace()))
     ratio = (ours - x).square().sum() / (leace - x).square().sum()
     assert 0 < ratio <= 0.25 * 1.01
+
+
+def pairs(n_pairs: int, wide: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pairs that share most of what they say; in class 1 three axes are `wide` times as wide. Rows, classes, groups."""
+    generator = torch.Generator().manual_seed(0)
+    context = torch.randn(n_pairs, 20, generator=generator, dtype=torch.float64).repeat_interleave(2, dim=0)
+    rows = context + 0.2 * torch.randn(2 * n_pairs, 20, generator=generator, dtype=torch.float64)
+    classes, groups = torch.arange(2 * n_pairs) % 2, torch.arange(n_pairs).repeat_interleave(2)
+    rows[classes == 1, :3] *= wide
+    return rows, classes, groups
+
+
+def test_what_a_pair_shares_is_no_noise() -> None:
+    """A small difference of covariances drowns among permuted labels, and stands out among labels swapped in pairs."""
+    rows, classes, groups = pairs(80, wide=1.2)
+    truth = 0.44 / 2  # (1.2^2 - 1) of unit variance, half of it above the pooled one.
+    blind, seen = (_differences(rows, classes, known)[1, :3, :3].diagonal().mean() for known in (None, groups))
+    assert blind < 0.5 * truth
+    assert 0.8 * truth < seen < 1.2 * truth
+    found = _differences(rows, classes, groups).square().sum()
+    assert _differences(*pairs(80, wide=1.0)).square().sum() < 0.1 * found
+
+
+def test_groups_of_one_class_are_dealt_whole() -> None:
+    """Ten copies of every row are no more evidence than the row itself."""
+    rows = torch.randn(40, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    classes = torch.arange(40) % 2
+    rows = rows - torch.stack([rows[classes == c].mean(dim=0) for c in (0, 1)])[classes]
+    copies, of = rows.repeat_interleave(10, dim=0), classes.repeat_interleave(10)
+    alone = _differences(rows, classes).square().sum()
+    known = _differences(copies, of, torch.arange(40).repeat_interleave(10)).square().sum()
+    taken_for_evidence = _differences(copies, of).square().sum()
+    assert known < 2 * alone + 0.1
+    assert taken_for_evidence > 5 * known
+
+
+def test_rows_alone_in_their_groups_change_nothing() -> None:
+    data = spread(200, 6, wide=2.0)
+    plain = BudgetedTransport().fit(data.x, data.z)
+    assert torch.equal(BudgetedTransport().fit(data.x, data.z, groups=torch.arange(200))(data.x), plain(data.x))
+
+
+def test_groups_that_cannot_be_used_are_refused() -> None:
+    data = spread(200, 6, wide=2.0)
+    for groups in (torch.arange(199), torch.rand(200), torch.arange(200)[:, None]):
+        with pytest.raises(ExciseError, match="one whole number for each of the 200 rows"):
+            BudgetedTransport().fit(data.x, data.z, groups=groups)
+    with pytest.raises(ExciseError, match="stands in 2 groups only"):
+        BudgetedTransport().fit(data.x, data.z, groups=torch.arange(200) // 100)

@@ -37,7 +37,7 @@ def fit(
     data = read_data(x, labels, None)
     method = kinds[eraser]() if budget is None else Scaled(kinds[eraser](), budget)
     keep = None if task is None else ConceptData.of(data.x, read_column(task, "y")).z
-    erasure = method.fit(data.x, data.z, keep)
+    erasure = method.fit(data.x, data.z, keep, data.groups)
     save_map(erasure, out)
     if isinstance(erasure, EncodingMap):
         size = f"the output is a space of its own, {erasure.d_out} dimensions"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float64, Int64
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
 
 from excise.erasers.leace import Leace
 from excise.erasers.low_rank import LowRankMap
 from excise.types import Eraser, ErasureMap, ExciseError, Labels
+
+Index = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Fold:
         x, classes: the rows to fit on.
         x_out, classes_out: the rows set aside.
         leace: mean squared edit that LEACE, fitted on x, makes on x_out.
+        groups: of x, or None.
     """
 
     x: Float64[Tensor, "n d"]
@@ -45,16 +50,42 @@ class Fold:
     x_out: Float64[Tensor, "m d"]
     classes_out: Int64[Tensor, " m"]
     leace: float
+    groups: Int64[Tensor, " n"] | None
 
 
-def folds(x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], n_folds: int) -> list[Fold]:
+def row_folds(
+    classes: Int64[Tensor, " n"], groups: Int64[Tensor, " n"] | None, n_folds: int
+) -> list[tuple[Index, Index]]:
+    """Numbers of the rows to fit on and of those set aside, with the classes' shares as far as groups allow.
+
+    Raises:
+        ExciseError: a class of fewer groups than folds.
+    """
+    numbers = classes.cpu().numpy()
+    if groups is None:
+        return list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(numbers, numbers))
+    together = groups.cpu().numpy()
+    fewest = min(len(np.unique(together[numbers == c])) for c in np.unique(numbers))
+    if fewest < n_folds:
+        raise ExciseError(
+            f"a class stands in {fewest} groups only, and rows are held out by group in {n_folds} parts; give smaller "
+            f"groups, or none"
+        )
+    return list(StratifiedGroupKFold(n_folds, shuffle=True, random_state=0).split(numbers, numbers, together))
+
+
+def folds(
+    x: Float64[Tensor, "n d"],
+    classes: Int64[Tensor, " n"],
+    n_folds: int,
+    groups: Int64[Tensor, " n"] | None = None,
+) -> list[Fold]:
     """Folds with the classes' shares, each set aside once. Needs `n_folds` rows of each class."""
     found = []
-    numbers = classes.cpu().numpy()
-    for fitted, aside in StratifiedKFold(n_folds, shuffle=True, random_state=0).split(numbers, numbers):
+    for fitted, aside in row_folds(classes, groups, n_folds):
         i, o = (torch.from_numpy(part).to(x.device) for part in (fitted, aside))
         leace = mean_squared_edit(leace_map(x[i], classes[i]), x[o])
-        found.append(Fold(x[i], classes[i], x[o], classes[o], leace))
+        found.append(Fold(x[i], classes[i], x[o], classes[o], leace, None if groups is None else groups[i]))
     return found
 
 

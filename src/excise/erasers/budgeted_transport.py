@@ -82,7 +82,8 @@ class BudgetedTransport(BudgetedEraser):
 
     - of the difference S_c - S of a class's covariance, each block of entries (i, j), in the principal axes within
       classes, is multiplied by 1 - E|null|^2 / |found|^2, the null being the same with permuted labels: what permuted
-      labels find too is left alone (a James-Stein estimate with an empirical null);
+      labels find too is left alone (a James-Stein estimate with an empirical null). Rows of a group, such as the two
+      phrasings of one text, swap labels among themselves: what they share is no noise, and rows are held out by group;
     - the optimal transports T_c of these covariances to their barycentre give A_c = (T_c - 1) o 1 / (1 + mu h_ij), and
       the shift b_c of the mean to the mean of all is multiplied by 1 / (1 + mu s_i): s_i is the variance along axis i
       in units of the mean variance, h_ij = s_i s_j / (s_i + s_j). To second order this is the edit of least mean square
@@ -106,13 +107,15 @@ class BudgetedTransport(BudgetedEraser):
     def _fit(self, x: Tensor, z: Labels) -> ErasureMap:
         classes = z.of_rows
         spent = allowed = 0.0
-        for part in folds(x, classes, _PARTS):
-            spent += mean_squared_edit(_fitted(part.x, part.classes, self.budget), part.x_out)
+        for part in folds(x, classes, _PARTS, z.groups):
+            spent += mean_squared_edit(_fitted(part.x, part.classes, part.groups, self.budget), part.x_out)
             allowed += self.budget * part.leace
-        return _fitted(x, classes, self.budget * allowed / spent if spent > 0 else self.budget)
+        return _fitted(x, classes, z.groups, self.budget * allowed / spent if spent > 0 else self.budget)
 
 
-def _fitted(x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], budget: float) -> ErasureMap:
+def _fitted(
+    x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], groups: Int64[Tensor, " n"] | None, budget: float
+) -> ErasureMap:
     """The map whose edit of the fitted rows is at most `budget` times LEACE's."""
     n, d = x.shape
     counts = torch.bincount(classes)
@@ -132,9 +135,10 @@ def _fitted(x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], budget: flo
     variances = variances[: rows.shape[1]]
 
     pooled = torch.diag(variances)
-    covariances = torch.stack([_at_least(pooled + found, _FLOOR * floor) for found in _differences(rows, classes)])
+    differences = _differences(rows, classes, groups)
+    covariances = torch.stack([_at_least(pooled + found, _FLOOR * floor) for found in differences])
     priors = counts.to(x) / n
-    router = calibrated_router(x, classes)
+    router = calibrated_router(x, classes, groups)
     sureness = _sureness(router, classes)
     moves = (transports(covariances, priors) - torch.eye(len(variances)).to(x)) / sureness[:, None, None]
     shifts = (priors @ means - means) / sureness[:, None]
@@ -159,13 +163,14 @@ def _fitted(x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], budget: flo
     return RoutedSubspaceMap(router.weight, router.bias, axes, means @ axes, of_moves, of_shifts)
 
 
-def _differences(rows: Float64[Tensor, "n r"], classes: Int64[Tensor, " n"]) -> Float64[Tensor, "k r r"]:
+def _differences(
+    rows: Float64[Tensor, "n r"], classes: Int64[Tensor, " n"], groups: Int64[Tensor, " n"] | None = None
+) -> Float64[Tensor, "k r r"]:
     """Covariance of each class less the pooled one, shrunk block by block by what permuted labels find."""
     generator = torch.Generator().manual_seed(0)
     found, null = _deviations(rows, classes), rows.new_zeros(())
     for _ in range(_PERMUTATIONS):
-        order = torch.randperm(len(rows), generator=generator).to(classes.device)
-        null = null + _deviations(rows, classes[order]).square() / _PERMUTATIONS
+        null = null + _deviations(rows, _permuted(classes, groups, generator)).square() / _PERMUTATIONS
     edges = [*(edge for edge in _BLOCKS if edge < rows.shape[1]), rows.shape[1]]
     blocks = [slice(a, b) for a, b in pairwise(edges)]
     for i in blocks:
@@ -175,6 +180,28 @@ def _differences(rows: Float64[Tensor, "n r"], classes: Int64[Tensor, " n"]) -> 
             kept = 1 - null[:, i, j].sum(dim=(1, 2)) / signal.clamp(min=torch.finfo(signal.dtype).tiny)
             found[:, i, j] = block * kept.clamp(min=0)[:, None, None]
     return found
+
+
+def _permuted(
+    classes: Int64[Tensor, " n"], groups: Int64[Tensor, " n"] | None, generator: torch.Generator
+) -> Int64[Tensor, " n"]:
+    """Classes as chance would deal them: among the rows of a group, or, where all its rows are of one class, among the
+    groups of its size."""
+    if groups is None:
+        return classes[torch.randperm(len(classes), generator=generator).to(classes.device)]
+    dealt = classes.clone()
+    of_one_class: dict[int, list[Tensor]] = {}
+    sizes = groups.unique(return_counts=True)[1]
+    for rows in torch.split(groups.argsort(stable=True), sizes.tolist()):
+        if bool((classes[rows] == classes[rows[0]]).all()):
+            of_one_class.setdefault(len(rows), []).append(rows)
+        else:
+            order = torch.randperm(len(rows), generator=generator)
+            dealt[rows] = classes[rows[order.to(rows.device)]]
+    for same_size in map(torch.stack, of_one_class.values()):
+        order = torch.randperm(len(same_size), generator=generator)
+        dealt[same_size] = classes[same_size[order.to(classes.device)]]
+    return dealt
 
 
 def _deviations(rows: Tensor, classes: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from excise.erasers.budget import row_folds
+
 FOLDS = 5
 ROUTER_WAIVER = MappingProxyType(
     {"rotates_with_the_space": "the router standardises every dimension, since a few have most of the variance"}
@@ -34,15 +36,19 @@ class Router:
     held_out: Float64[Tensor, "n k"]
 
 
-def calibrated_router(x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"]) -> Router:
+def calibrated_router(
+    x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], groups: Int64[Tensor, " n"] | None = None
+) -> Router:
     """Logistic posterior, calibrated on out-of-fold scores (Platt, one linear layer over the scores).
 
-    A router calibrated on rows that it has fitted would be far too sure of new ones. Needs `FOLDS` rows of each class.
+    A router calibrated on rows that it has fitted would be far too sure of new ones; calibrated on rows whose twin of
+    the other class it has fitted, not sure enough. Needs `FOLDS` rows, and groups, of each class.
     """
     rows, labels = x.cpu().numpy(), classes.cpu().numpy()
     # C = 0.01 on standardised rows: strong enough to rank held-out rows well with fewer rows than dimensions.
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    scores = cross_val_predict(model, rows, labels, cv=FOLDS, method="decision_function").reshape(len(rows), -1)
+    parts = FOLDS if groups is None else row_folds(classes, groups, FOLDS)
+    scores = cross_val_predict(model, rows, labels, cv=parts, method="decision_function").reshape(len(rows), -1)
     calibration = LogisticRegression(C=1e3, max_iter=1000).fit(scores, labels)
     scaler, logistic = model.fit(rows, labels).named_steps.values()
     first = logistic.coef_ / scaler.scale_

@@ -211,7 +211,11 @@ class Eraser(Method):
         return False
 
     def fit(
-        self, x: Tensor | npt.ArrayLike, z: Tensor | npt.ArrayLike, y: Tensor | npt.ArrayLike | None = None
+        self,
+        x: Tensor | npt.ArrayLike,
+        z: Tensor | npt.ArrayLike,
+        y: Tensor | npt.ArrayLike | None = None,
+        groups: Tensor | npt.ArrayLike | None = None,
     ) -> ErasureMap:
         """Fits on activations x [n, d] and the concept z ([n] classes or values, [n, k] columns).
 
@@ -219,11 +223,15 @@ class Eraser(Method):
 
         Args:
             y: labels of a task to keep, in the same forms as z; for methods whose `keeps_task()` is true.
+            groups: [n] whole numbers, the same for rows that belong together, such as two phrasings of one text. Used
+                by methods that learn from rows held out (`BudgetedTransport`): a row whose twin was seen is not new.
 
         Raises:
-            ExciseError: bad input (see `excise.types.inputs`), or a z or y that the method cannot use.
+            ExciseError: bad input (see `excise.types.inputs`), or a z, y or groups that the method cannot use.
         """
         x, labels = self._read(x, z)
+        if groups is not None:
+            labels = labels.in_groups(groups)
         if y is None:
             return self._signed(self._fit_checked(x, labels), *x.shape)
         if not self.keeps_task():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy.typing as npt
@@ -23,11 +23,14 @@ class Labels:
         columns: float64 [n, k]; one-hot for classes, as given for continuous and multi-column z.
         classes: int64 [n] in 0 .. c-1, or None when z is continuous or several classes hold at once.
         values: the original value of each class, [c], or None. Shards of one data set are matched by these.
+        groups: int64 [n], the same number for rows that belong together (two phrasings of one text), or None when no
+            two do.
     """
 
     columns: Tensor
     classes: Tensor | None
     values: Tensor | None
+    groups: Tensor | None = None
 
     @classmethod
     def of(cls, z: Tensor | npt.ArrayLike, n: int, name: str = "z") -> Labels:
@@ -98,11 +101,28 @@ class Labels:
 
     def rows(self, index: Tensor) -> Labels:
         """The labels of some rows; the columns stay the same even if a class is not among them."""
-        return Labels(self.columns[index], None if self.classes is None else self.classes[index], self.values)
+        classes, groups = (None if t is None else t[index] for t in (self.classes, self.groups))
+        return Labels(self.columns[index], classes, self.values, groups)
+
+    def in_groups(self, groups: Tensor | npt.ArrayLike) -> Labels:
+        """The labels with whole numbers [n] that say which rows belong together.
+
+        Raises:
+            ExciseError: not one whole number a row.
+        """
+        numbers = groups.detach() if isinstance(groups, Tensor) else as_tensor(groups)
+        if numbers.shape != self.columns.shape[:1] or numbers.is_floating_point():
+            raise ExciseError(
+                f"groups is {numbers.dtype} of shape {tuple(numbers.shape)}; give one whole number for each of the "
+                f"{len(self.columns)} rows, the same for rows that belong together"
+            )
+        _, inverse, counts = numbers.unique(return_inverse=True, return_counts=True)
+        alone = int(counts.max()) == 1
+        return replace(self, groups=None if alone else inverse.to(self.columns.device))
 
     def to(self, device: torch.device) -> Labels:
         """The same labels on another device."""
-        moved = (None if t is None else t.to(device) for t in (self.classes, self.values))
+        moved = (None if t is None else t.to(device) for t in (self.classes, self.values, self.groups))
         return Labels(self.columns.to(device), *moved)
 
 
