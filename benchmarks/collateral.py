@@ -1,9 +1,9 @@
-"""What erasing one concept does to the others: `python benchmarks/collateral.py` fits erasers on each of ten built-in
-concepts in turn and reads all ten with linear probes before and after the edit; prints the block of docs/damage.md and
+"""What erasing one concept does to the others: `python benchmarks/collateral.py` fits erasers on each of five built-in
+concepts in turn and reads all five with linear probes before and after the edit; prints the block of docs/damage.md and
 writes docs/collateral.csv with a row an eraser, concept erased and concept read.
 
 Maps are fitted on two fifths of the erased concept's rows and read on the rest of it, and on all rows of the others.
-Some 20 minutes on 2 cores.
+Some ten minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def mean_and_interval(values: list[float]) -> str:
 
 
 def main() -> None:
-    every = rows_of(list(builtin_concepts()[::5]))
+    every = rows_of(list(builtin_concepts()[::10]))
     jobs = (delayed(erased)(eraser, name, every) for eraser in ERASERS for name in every)
     found: dict[str, dict[str, list[Collateral]]] = {eraser: {} for eraser in ERASERS}
     for done, (eraser, name, readings) in enumerate(Parallel(n_jobs=-1, return_as="generator")(jobs), 1):
