@@ -59,19 +59,22 @@ def row_folds(
     """Numbers of the rows to fit on and of those set aside, with the classes' shares as far as groups allow.
 
     Raises:
-        ExciseError: a class of fewer groups than folds.
+        ExciseError: a class of fewer groups than folds, or one that a single group could take away.
     """
     numbers = classes.cpu().numpy()
     if groups is None:
         return list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(numbers, numbers))
     together = groups.cpu().numpy()
-    fewest = min(len(np.unique(together[numbers == c])) for c in np.unique(numbers))
-    if fewest < n_folds:
-        raise ExciseError(
-            f"a class stands in {fewest} groups only, and rows are held out by group in {n_folds} parts; give smaller "
-            f"groups, or none"
-        )
-    return list(StratifiedGroupKFold(n_folds, shuffle=True, random_state=0).split(numbers, numbers, together))
+    present = np.unique(numbers)
+    fewest = min(len(np.unique(together[numbers == c])) for c in present)
+    if fewest >= n_folds:
+        parts = list(StratifiedGroupKFold(n_folds, shuffle=True, random_state=0).split(numbers, numbers, together))
+        if all(len(np.unique(numbers[fitted])) == len(present) for fitted, _ in parts):
+            return parts
+    raise ExciseError(
+        f"a class stands in {fewest} groups only, or nearly all of it in one; rows are held out by group in {n_folds} "
+        f"parts. Give smaller groups, or none"
+    )
 
 
 def folds(
