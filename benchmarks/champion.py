@@ -107,28 +107,31 @@ def compute(cells: list[Cell]) -> None:
 
 def with_interval(values: np.ndarray, digits: int = 3) -> str:
     low, high = np.quantile(values[1:], [0.025, 0.975])
-    return f"{values[0]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{values[0]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]".replace("0.", ".")
 
 
 def report(title: str, cells: list[Cell]) -> None:
-    """One block: means over concepts, with 95% intervals over resampled concepts; first of `draws` is all of them."""
+    """One block: means over concepts, with 95% intervals over resampled concepts; the first of `draws` is all of them.
+    The last columns: per cent of the way from LEACE to chance."""
     concepts = list(dict.fromkeys(cell.concept for cell in cells))
     numbers = np.random.default_rng(0).integers(len(concepts), size=(2000, len(concepts)))
     draws = np.concatenate([np.arange(len(concepts))[None], numbers])
     found = {name: [cell.read() for cell in cells if cell.eraser == name] for name in ERASERS}
-    probes = [key for key in found["LEACE"][0] if key not in ("chance", "spent", "cosine", "mahalanobis", "neighbours")]
+    mean = {
+        name: {key: np.array([one[key] for one in ones])[draws].mean(axis=1) for key in ones[0]}
+        for name, ones in found.items()
+    }
     print(f"\n{title}: {len(concepts)} concepts")
-    for name, ones in found.items():
-        mean = {key: np.array([one[key] for one in ones])[draws].mean(axis=1) for key in ones[0]}
-        leace = {key: np.array([one[key] for one in found["LEACE"]])[draws].mean(axis=1) for key in ones[0]}
-        print(f"  {name}: {mean['spent'][0]:.2f} LEACE edits, cosine {mean['cosine'][0]:.3f}, "
-              f"neighbours kept {mean['neighbours'][0]:.2f}")  # fmt: skip
-        for probe in probes:
-            line = f"    {probe:<16}{with_interval(mean[probe])}"
-            if name not in ("LEACE", NoEdit().title):
-                share = (leace[probe] - mean[probe]) / (leace[probe] - mean["chance"])
-                line += f", {with_interval(100 * share, 0)}% of the way from LEACE to chance"
-            print(line, flush=True)
+    beyond = list(ERASERS)[2:]
+    heads = [f"{name:>20}" for name in ERASERS] + [f"{name.split()[0] + ', %':>15}" for name in beyond]
+    print(f"{'':<14}{''.join(heads)}")
+    for key in ("spent", "cosine", "neighbours"):
+        print(f"{key:<14}{''.join(f'{mean[name][key][0]:>20.3f}' for name in ERASERS)}")
+    leace = mean["LEACE"]
+    for probe in (key for key in leace if key not in ("chance", "spent", "cosine", "mahalanobis", "neighbours")):
+        shares = [100 * (leace[probe] - mean[name][probe]) / (leace[probe] - leace["chance"]) for name in beyond]
+        line = "".join(f"{with_interval(mean[name][probe]):>20}" for name in ERASERS)
+        print(f"{probe:<14}{line}{''.join(f'{with_interval(share, 0):>15}' for share in shares)}", flush=True)
 
 
 def main() -> None:
