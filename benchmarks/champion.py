@@ -1,6 +1,6 @@
 """Figures of docs/champion.md: how far budgeted transport and the best trained eraser go from LEACE towards chance.
 
-    python benchmarks/champion.py sites      # both models, three layers, two poolings: two development concepts
+    python benchmarks/champion.py sites      # both models, three layers, two poolings; two concepts, no network
     python benchmarks/champion.py labels     # 100, 200 and 400 fitting rows of four; 96 train the probes
     python benchmarks/champion.py held-out   # the concepts that nothing was chosen on, full panel
 
@@ -65,7 +65,8 @@ def planned(part: str) -> list[Cell]:
     if part == "labels":
         return [Cell(*MAIN, c, eraser, FEW, n) for n in (100, 200, 400) for c in few for eraser in ERASERS]
     sites = [(m, f"{layer}:{how}") for m, layers in LAYERS.items() for layer in layers for how in ("mean", "last")]
-    return [Cell(*where, concept, eraser, FEW) for where in sites for concept in few[::2] for eraser in ERASERS]
+    closed = [name for name in ERASERS if name != MmdNetwork.title]
+    return [Cell(*where, concept, eraser, FEW) for where in sites for concept in few[::2] for eraser in closed]
 
 
 def with_fitting_rows(data: ConceptData, n: int) -> Iterator[Split]:
@@ -116,21 +117,22 @@ def report(title: str, cells: list[Cell]) -> None:
     concepts = list(dict.fromkeys(cell.concept for cell in cells))
     numbers = np.random.default_rng(0).integers(len(concepts), size=(2000, len(concepts)))
     draws = np.concatenate([np.arange(len(concepts))[None], numbers])
-    found = {name: [cell.read() for cell in cells if cell.eraser == name] for name in ERASERS}
+    erasers = list(dict.fromkeys(cell.eraser for cell in cells))
+    found = {name: [cell.read() for cell in cells if cell.eraser == name] for name in erasers}
     mean = {
         name: {key: np.array([one[key] for one in ones])[draws].mean(axis=1) for key in ones[0]}
         for name, ones in found.items()
     }
     print(f"\n{title}: {len(concepts)} concepts")
-    beyond = list(ERASERS)[2:]
-    heads = [f"{name:>20}" for name in ERASERS] + [f"{name.split()[0] + ', %':>15}" for name in beyond]
+    beyond = erasers[2:]
+    heads = [f"{name:>20}" for name in erasers] + [f"{name.split()[0] + ', %':>15}" for name in beyond]
     print(f"{'':<14}{''.join(heads)}")
     for key in ("spent", "cosine", "neighbours"):
-        print(f"{key:<14}{''.join(f'{mean[name][key][0]:>20.3f}' for name in ERASERS)}")
+        print(f"{key:<14}{''.join(f'{mean[name][key][0]:>20.3f}' for name in erasers)}")
     leace = mean["LEACE"]
     for probe in (key for key in leace if key not in ("chance", "spent", "cosine", "mahalanobis", "neighbours")):
         shares = [100 * (leace[probe] - mean[name][probe]) / (leace[probe] - leace["chance"]) for name in beyond]
-        line = "".join(f"{with_interval(mean[name][probe]):>20}" for name in ERASERS)
+        line = "".join(f"{with_interval(mean[name][probe]):>20}" for name in erasers)
         print(f"{probe:<14}{line}{''.join(f'{with_interval(share, 0):>15}' for share in shares)}", flush=True)
 
 
