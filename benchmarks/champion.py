@@ -5,7 +5,7 @@
     python benchmarks/champion.py held-out   # the concepts that nothing was chosen on, full panel
 
 Keeps a file a cell under results/champion and computes what is missing; running it accepts Gemma's terms. Half an hour
-each on 2 cores.
+each, at most, on 2 cores.
 """
 
 from __future__ import annotations
