@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from why import mean_and_interval
 
 from excise.concepts import builtin_concepts, load_concept
 from excise.erasers import all_erasers
@@ -66,14 +67,6 @@ def erased(eraser: str, name: str, every: dict[str, ConceptData]) -> tuple[str, 
     return eraser, name, other_concepts(erasure, others, Remembered(), seed=0)
 
 
-def mean_and_interval(values: list[float]) -> str:
-    """Mean over erased concepts with its 95% interval over resampled ones."""
-    array = np.asarray(values)
-    draws = np.random.default_rng(0).choice(array, (2000, len(array))).mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return f"{array.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
-
-
 def main() -> None:
     every = rows_of(list(builtin_concepts()[::10]))
     jobs = (delayed(erased)(eraser, name, every) for eraser in ERASERS for name in every)
@@ -95,7 +88,7 @@ def main() -> None:
             terms[1].append(float(np.mean([one.drop.value for one in others])))
             terms[2].append(own.frozen_drop.value)
             terms[3].append(float(np.mean([one.frozen_drop.value for one in others])))
-        print(f"{eraser:<18}" + "".join(f"{mean_and_interval(term):>25}" for term in terms))
+        print(f"{eraser:<18}" + "".join(f"{mean_and_interval(term, '+'):>25}" for term in terms))
 
     with CSV.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

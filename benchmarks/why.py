@@ -70,12 +70,12 @@ def missing() -> Iterator[tuple[ConceptData, Path]]:
                 yield data, cell_path(model, site, concept.name)
 
 
-def mean_and_interval(values: list[float]) -> str:
-    """Mean over concepts with its 95% interval over resampled concepts."""
+def mean_and_interval(values: list[float], sign: str = "") -> str:
+    """Mean over concepts with its 95% interval over resampled concepts; `sign`: "+" to print one always."""
     array = np.asarray(values)
     draws = np.random.default_rng(0).choice(array, (2000, len(array))).mean(axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
-    return f"{array.mean():.3f} [{low:.3f}, {high:.3f}]"
+    return f"{array.mean():{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def report() -> None:
