@@ -100,13 +100,18 @@ def read(data: ConceptData) -> dict[str, list[list[float]]]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def asked(description: str | None) -> list[ConceptData]:
+    """Activations of the texts that the command line names; the starter concepts without."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--file", type=Path, nargs="*", default=[])
     files = parser.parse_args().file
     concepts = [read_jsonl(path) for path in files] or [load_concept(name) for name in STARTERS]
     site, model = Site.parse("14:mean"), language_model("smollm2-135m-instruct")
-    rows = [ConceptData.of(capture(model, list(c.texts), [site])[site].x, c.labels, c.groups, c.name) for c in concepts]
+    return [ConceptData.of(capture(model, list(c.texts), [site])[site].x, c.labels, c.groups, c.name) for c in concepts]
+
+
+def main() -> None:
+    rows = asked(__doc__)
     found = Parallel(n_jobs=-1)(delayed(read)(data) for data in rows)
     print(f"{len(rows)} concepts, means over concepts and five rotations")
     print(f"{'':30}spent  {'  '.join(f'{p.title:>8}' for p in PROBES)}     worst")

@@ -8,26 +8,20 @@ than the texts, whose fainter differences are lost with the noise. Some ten minu
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
+from champion_bounds import PROBES, asked
 from joblib import Parallel, delayed
 from torch import Tensor
 
-from excise.concepts import load_concept, read_jsonl
-from excise.concepts.builtin import STARTERS
 from excise.erasers import BudgetedTransport, Leace, MmdNetwork, NoEdit
 from excise.erasers.budgeted_transport import _at_least, _differences
 from excise.measures.edit import squared_edit
-from excise.models import capture, language_model
-from excise.probes import panel
 from excise.stats.shrinkage import shrink_covariance
-from excise.types import Eraser, Site, TrainingRows
+from excise.types import Eraser, TrainingRows
 
-PROBES = panel("Linear,PolynomialSvm,RbfSvm,Forest")
 LABELS = (248, 1000, 4000)
 PROBE_ROWS, TEST_ROWS = 248, 2000
 ERASERS: dict[str, Eraser] = {
@@ -100,13 +94,8 @@ def read(x: Tensor, z: Tensor) -> dict[tuple[str, int], list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--file", type=Path, nargs="*", default=[])
-    files = parser.parse_args().file
-    concepts = [read_jsonl(path) for path in files] or [load_concept(name) for name in STARTERS]
-    site, model = Site.parse("14:mean"), language_model("smollm2-135m-instruct")
-    rows = [(capture(model, list(c.texts), [site])[site].x.double(), torch.tensor(c.labels)) for c in concepts]
-    found = Parallel(n_jobs=-1)(delayed(read)(x, z) for x, z in rows)
+    rows = asked(__doc__)
+    found = Parallel(n_jobs=-1)(delayed(read)(data.x.double(), data.z) for data in rows)
     print(f"{len(rows)} Gaussian worlds, means over them")
     print(f"{'':30}labels  spent  {'  '.join(f'{p.title:>8}' for p in PROBES)}     worst")
     for name, n in found[0]:
