@@ -1,11 +1,15 @@
-"""Figures of docs/champion.md: how far budgeted transport and the best trained eraser go from LEACE towards chance.
+"""Figures of docs/champion.md: how far budgeted transport goes from LEACE towards chance, with a background of other
+texts and without.
 
-    python benchmarks/champion.py sites      # both models, three layers, two poolings; two concepts, no network
-    python benchmarks/champion.py labels     # 100, 200 and 400 fitting rows of four; 96 train the probes
-    python benchmarks/champion.py held-out   # the concepts that nothing was chosen on, full panel
+    python benchmarks/champion.py sites        # both models, three layers, two poolings; two concepts
+    python benchmarks/champion.py labels       # 100, 200 and 400 fitting rows of four; 96 train the probes
+    python benchmarks/champion.py background   # by number of background rows
+    python benchmarks/champion.py ablation     # with one part taken out
+    python benchmarks/champion.py held-out     # the concepts that nothing was chosen on, full panel
 
-Keeps a file a cell under results/champion and computes what is missing; running it accepts Gemma's terms. Half an hour
-each, at most, on 2 cores.
+The background is the texts of the concepts to develop on, without their labels and without the concept itself. Keeps a
+file a cell under results/champion and computes what is missing; running it accepts Gemma's terms. 20 to 40 minutes
+each, at most, on 2 cores, once activations are captured.
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -23,17 +28,36 @@ from joblib import Parallel, delayed
 from excise.arena import dev_concepts, held_out_concepts
 from excise.bench import grade
 from excise.concepts import load_concept
-from excise.erasers import BudgetedTransport, Leace, MmdNetwork, NoEdit
+from excise.erasers import BudgetedTransport, Leace, NoEdit, budgeted_transport
 from excise.models import capture, language_model
 from excise.probes import panel
 from excise.stats.splits import Split, rotations
 from excise.types import ConceptData, Site, write_atomically
 
 CELLS = Path(__file__).parents[1] / "results" / "champion"
-ERASERS = {e.title: e for e in (NoEdit(), Leace(), MmdNetwork(), BudgetedTransport())}
+ERASERS = {e.title: e for e in (NoEdit(), Leace(), BudgetedTransport())}
+WITH = "with background"
+DIFFERENCES = budgeted_transport._differences
+SIZES = {f"{n} rows": n for n in (1000, 4000)}
+# Parts of budgeted transport with a background, taken out one at a time.
+WITHOUT = {
+    "no prediction": ("_predicted", lambda background, gaps: None),
+    "means as found": ("_shrunk_gaps", lambda x, centred, classes, *_: _gaps_as_found(x, classes)),
+    "prediction alone": ("_differences", lambda *given: _prediction_alone(*given)),
+    "256 directions": ("_RANK", 256),
+}
 LAYERS = {"smollm2-135m-instruct": (8, 14, 20), "gemma-3-270m": (5, 9, 13)}
 MAIN = ("smollm2-135m-instruct", "14:mean")
 FEW = "Linear,PolynomialSvm,RbfSvm,Forest"
+
+
+def _gaps_as_found(x: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    return torch.stack([x[classes == c].mean(dim=0) for c in range(int(classes.max()) + 1)]) - x.mean(dim=0)
+
+
+def _prediction_alone(*given: torch.Tensor) -> torch.Tensor:
+    with patch.object(budgeted_transport, "_kept", lambda noise, found: torch.zeros_like(found)):
+        return DIFFERENCES(*given)
 
 
 @dataclass(frozen=True)
@@ -61,12 +85,18 @@ def planned(part: str) -> list[Cell]:
     """Cells of one part."""
     few = dev_concepts()[::8]
     if part == "held-out":
-        return [Cell(*MAIN, concept, eraser, "full") for concept in held_out_concepts() for eraser in ERASERS]
+        return [Cell(*MAIN, concept, eraser, "full") for concept in held_out_concepts() for eraser in (*ERASERS, WITH)]
     if part == "labels":
-        return [Cell(*MAIN, c, eraser, FEW, n) for n in (100, 200, 400) for c in few for eraser in ERASERS]
+        return [Cell(*MAIN, c, eraser, FEW, n) for n in (100, 200, 400) for c in few for eraser in (*ERASERS, WITH)]
+    if part == "background":
+        return [Cell(*MAIN, c, eraser, FEW) for c in dev_concepts()[::4] for eraser in (*ERASERS, *SIZES, WITH)]
+    if part == "ablation":
+        shown = ("no edit", "LEACE", WITH, *WITHOUT)
+        return [Cell(*MAIN, c, eraser, FEW) for c in dev_concepts()[::4] for eraser in shown]
     sites = [(m, f"{layer}:{how}") for m, layers in LAYERS.items() for layer in layers for how in ("mean", "last")]
-    closed = [name for name in ERASERS if name != MmdNetwork.title]
-    return [Cell(*where, concept, eraser, FEW) for where in sites for concept in few[::2] for eraser in closed]
+    return [
+        Cell(*where, concept, eraser, FEW) for where in sites for concept in few[::2] for eraser in (*ERASERS, WITH)
+    ]
 
 
 def with_fitting_rows(data: ConceptData, n: int) -> Iterator[Split]:
@@ -78,10 +108,17 @@ def with_fitting_rows(data: ConceptData, n: int) -> Iterator[Split]:
         yield Split(np.sort(ordered[:n]), np.sort(ordered[-96:]), split.test)
 
 
-def run(cell: Cell, data: ConceptData) -> None:
+def run(cell: Cell, data: ConceptData, pool: np.ndarray) -> None:
+    """pool: activations of other texts [m, d]."""
     torch.set_num_threads(1)
     splits = None if cell.n_fit is None else list(with_fitting_rows(data, cell.n_fit))
-    found = grade(ERASERS[cell.eraser], data, probes=panel(cell.probes), splits=splits)
+    if cell.eraser not in ERASERS:
+        order = np.random.default_rng(0).permutation(len(pool))[: SIZES.get(cell.eraser)]
+        data = replace(data, background=torch.from_numpy(pool[order]))
+    part, instead = WITHOUT.get(cell.eraser, ("_RANK", budgeted_transport._RANK))
+    with patch.object(budgeted_transport, part, instead):
+        eraser = ERASERS.get(cell.eraser, BudgetedTransport())
+        found = grade(eraser, data, probes=panel(cell.probes), splits=splits)
     figures = {probe: found.accuracy(probe).value for probe in found.correct}
     figures |= {"worst": found.worst_accuracy.value, "chance": found.chance, "spent": found.budget.value}
     figures |= {name: float(values.mean()) for name, values in found.damage.items()}
@@ -91,16 +128,20 @@ def run(cell: Cell, data: ConceptData) -> None:
 
 def compute(cells: list[Cell]) -> None:
     todo = [cell for cell in cells if not cell.path.exists()]
-    rows: dict[tuple[str, str, str], ConceptData] = {}
+    jobs = []
     for model in dict.fromkeys(cell.model for cell in todo):
         sites = [Site.parse(name) for name in dict.fromkeys(cell.site for cell in todo if cell.model == model)]
         lm = language_model(model, accept_terms=True)
-        for name in dict.fromkeys(cell.concept for cell in todo if cell.model == model):
-            concept = load_concept(name)
-            for site, found in capture(lm, concept.texts, sites).items():
-                data = ConceptData.of(found.x, concept.labels, concept.groups, name)
-                rows[model, str(site), name] = data
-    jobs = (delayed(run)(cell, rows[cell.model, cell.site, cell.concept]) for cell in todo)
+        asked = [cell.concept for cell in todo if cell.model == model]
+        concepts = {name: load_concept(name) for name in dict.fromkeys((*dev_concepts(), *asked))}
+        rows = {name: capture(lm, concept.texts, sites) for name, concept in concepts.items()}
+        for site in sites:
+            x = {name: found[site].x.numpy() for name, found in rows.items()}
+            for name in dict.fromkeys(asked):
+                data = ConceptData.of(x[name], concepts[name].labels, concepts[name].groups, name)
+                pool = np.concatenate([x[other] for other in dev_concepts() if other != name])
+                here = [c for c in todo if (c.model, c.site, c.concept) == (model, str(site), name)]
+                jobs += [delayed(run)(cell, data, pool) for cell in here]
     for done, _ in enumerate(Parallel(n_jobs=-1, return_as="generator_unordered")(jobs), 1):
         if done % 20 == 0:
             print(f"{done} of {len(todo)} cells", flush=True)
@@ -111,9 +152,9 @@ def with_interval(values: np.ndarray, digits: int = 3) -> str:
     return f"{values[0]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]".replace("0.", ".")
 
 
-def report(title: str, cells: list[Cell]) -> None:
+def report(title: str, cells: list[Cell], wide: bool) -> None:
     """One block: means over concepts, with 95% intervals over resampled concepts; the first of `draws` is all of them.
-    The last columns: per cent of the way from LEACE to chance."""
+    "way": per cent of the way from LEACE to chance. wide: a column an eraser, with intervals; else a line an eraser."""
     concepts = list(dict.fromkeys(cell.concept for cell in cells))
     numbers = np.random.default_rng(0).integers(len(concepts), size=(2000, len(concepts)))
     draws = np.concatenate([np.arange(len(concepts))[None], numbers])
@@ -123,29 +164,43 @@ def report(title: str, cells: list[Cell]) -> None:
         name: {key: np.array([one[key] for one in ones])[draws].mean(axis=1) for key in ones[0]}
         for name, ones in found.items()
     }
+    leace = mean["LEACE"]
+    aside = ("chance", "spent", "cosine", "mahalanobis", "neighbours")
+    probes = [key for key in leace if key not in aside]
+
+    def way(name: str, probe: str) -> str:
+        share = 100 * (leace[probe] - mean[name][probe]) / (leace[probe] - leace["chance"])
+        return with_interval(share, 0)
+
     print(f"\n{title}: {len(concepts)} concepts")
+    if not wide:
+        print(f"{'':<20}spent{''.join(f'{probe:>15}' for probe in probes)}           way")
+        for name in erasers:
+            figures = "".join(f"{mean[name][probe][0]:>15.3f}" for probe in probes)
+            share = way(name, "worst") if name not in ("no edit", "LEACE") else ""
+            print(f"{name:<20}{mean[name]['spent'][0]:.3f}{figures}{share:>14}", flush=True)
+        return
     beyond = erasers[2:]
-    heads = [f"{name:>20}" for name in erasers] + [f"{name.split()[0] + ', %':>15}" for name in beyond]
+    heads = [f"{name:>20}" for name in erasers] + [f"{f'way of {name}'[:18]:>20}" for name in beyond]
     print(f"{'':<14}{''.join(heads)}")
     for key in ("spent", "cosine", "neighbours"):
         print(f"{key:<14}{''.join(f'{mean[name][key][0]:>20.3f}' for name in erasers)}")
-    leace = mean["LEACE"]
-    for probe in (key for key in leace if key not in ("chance", "spent", "cosine", "mahalanobis", "neighbours")):
-        shares = [100 * (leace[probe] - mean[name][probe]) / (leace[probe] - leace["chance"]) for name in beyond]
+    for probe in probes:
         line = "".join(f"{with_interval(mean[name][probe]):>20}" for name in erasers)
-        print(f"{probe:<14}{line}{''.join(f'{with_interval(share, 0):>15}' for share in shares)}", flush=True)
+        print(f"{probe:<14}{line}{''.join(f'{way(name, probe):>20}' for name in beyond)}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["sites", "labels", "held-out"])
+    parser.add_argument("part", choices=["sites", "labels", "background", "ablation", "held-out"])
     part = parser.parse_args().part
     cells = planned(part)
     compute(cells)
     for block in dict.fromkeys((cell.model, cell.site, cell.n_fit) for cell in cells):
         model, site, n = block
         title = f"{model}, {site}" + (f", {n} fitting rows" if n else "")
-        report(title, [cell for cell in cells if (cell.model, cell.site, cell.n_fit) == block])
+        here = [cell for cell in cells if (cell.model, cell.site, cell.n_fit) == block]
+        report(title, here, wide=part == "held-out")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def world_like(x: Tensor, z: Tensor) -> World:
     spectrum[: len(sd)] = sd.square() / n
     pooled = shrink_covariance(torch.diag(spectrum), n)
     covariances = torch.stack(
-        [_at_least(pooled + found, 0.05 * pooled.diagonal().min()) for found in _differences(centred @ axes, z)]
+        [_at_least(pooled + found, 0.05 * float(pooled.diagonal().min())) for found in _differences(centred @ axes, z)]
     )
     values, vectors = torch.linalg.eigh(covariances)
     factors = axes @ (vectors * values.clamp(min=0).sqrt().unsqueeze(-2))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from excise.bench import grade
-from excise.erasers import BudgetedTransport, Leace
+from excise.erasers import BudgetedTransport, Leace, Scaled
 from excise.erasers.budgeted_transport import _differences, _smallest
 from excise.probes import Linear, Quadratic
 from excise.types import ConceptData, ExciseError
@@ -120,3 +120,79 @@ def test_groups_that_cannot_be_used_are_refused() -> None:
             BudgetedTransport().fit(data.x, data.z, groups=groups)
     with pytest.raises(ExciseError, match="stands in 2 groups only"):
         BudgetedTransport().fit(data.x, data.z, groups=torch.arange(200) // 100)
+
+
+def tilted(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows [n, 60] whose spread along thirty axes grows with where they stand on the first, a concept or not."""
+    generator = torch.Generator().manual_seed(seed)
+    place = torch.randn(n, generator=generator, dtype=torch.float64)
+    rows = torch.randn(n, 60, generator=generator, dtype=torch.float64)
+    rows[:, 1:31] *= torch.exp(0.2 * place)[:, None]
+    rows[:, 0] = place
+    return rows, place
+
+
+def concept_of(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two classes of such rows, those that stand far up and far down."""
+    rows, place = tilted(6 * n, seed)
+    far = place.abs() > 0.8
+    return rows[far][:n], (place[far][:n] > 0).long()
+
+
+def spreads_apart(x: torch.Tensor, z: torch.Tensor) -> float:
+    """Squared log-ratio of the classes' standard deviations along the axes, mean."""
+    return float((x[z == 1].std(dim=0) / x[z == 0].std(dim=0)).log()[1:31].square().mean())
+
+
+def test_a_background_tells_what_few_labels_cannot() -> None:
+    x, z = concept_of(100, 1)
+    fresh, of_fresh = concept_of(4000, 2)
+    alone = BudgetedTransport(budget=4.0).fit(x, z)
+    beside = BudgetedTransport(budget=4.0).fit(x, z, background=tilted(5000, 3)[0])
+    before, without, with_it = (spreads_apart(m(fresh), of_fresh) for m in (lambda x: x, alone, beside))
+    assert with_it < 0.5 * without
+    assert with_it < 0.2 * before
+
+
+def test_a_background_of_noise_does_no_harm() -> None:
+    x, z = concept_of(300, 1)
+    fresh, of_fresh = concept_of(4000, 2)
+    noise = torch.randn(3000, 60, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    alone, beside = (BudgetedTransport().fit(x, z, background=rows) for rows in (None, noise))
+    assert spreads_apart(beside(fresh), of_fresh) < spreads_apart(alone(fresh), of_fresh) + 0.02
+
+
+def test_the_background_reaches_the_eraser_through_a_grade() -> None:
+    x, z = concept_of(400, 1)
+    plain, beside = (ConceptData.of(x, z.tolist(), background=rows) for rows in (None, tilted(3000, 3)[0]))
+    budgeted = BudgetedTransport()
+    with_it, without = (grade(budgeted, data, probes=[Linear()]) for data in (beside, plain))
+    assert (with_it.edit != without.edit).any()
+    scaled = grade(Scaled(budgeted, 0.5), beside, probes=[Linear()])
+    assert scaled.budget.value == pytest.approx(0.5, rel=0.15)
+    assert (grade(Leace(), beside, probes=[Linear()]).edit == grade(Leace(), plain, probes=[Linear()]).edit).all()
+
+
+def test_backgrounds_that_cannot_be_used_are_refused() -> None:
+    x, z = concept_of(100, 1)
+    rows = tilted(50, 3)[0]
+    with pytest.raises(ExciseError, match=r"Leace cannot learn from a background; these can: .*BudgetedTransport"):
+        Leace().fit(x, z, background=rows)
+    for bad, why in (
+        (rows[:, 1:], "background has 59 dimensions and x has 60"),
+        (rows[:0], "background is empty"),
+        (rows * torch.nan, "background has NaN"),
+        (rows[:1].repeat(9, 1), "same in every row"),
+    ):
+        with pytest.raises(ExciseError, match=why):
+            BudgetedTransport().fit(x, z, background=bad)
+    with pytest.raises(ExciseError, match="cannot keep a task"):
+        BudgetedTransport().fit(x, z, z, background=rows)
+    with pytest.raises(ExciseError, match="2 rows of the background are rows of x"):
+        ConceptData.of(x, z.tolist(), background=torch.cat([rows, x[:2]]))
+
+
+def test_half_precision_and_few_rows_of_background() -> None:
+    x, z = concept_of(100, 1)
+    for rows in (tilted(500, 3)[0].half(), tilted(2, 3)[0].bfloat16(), tilted(20, 3)[0].float()):
+        assert torch.isfinite(BudgetedTransport().fit(x, z, background=rows)(x)).all()

@@ -61,7 +61,9 @@ def fresh_rows(
 
 
 def fit_on_split(eraser: Eraser, data: ConceptData, split: Split) -> ErasureMap:
-    """The eraser's map from the split's fit rows and their groups, with the task to keep where it takes one."""
+    """The eraser's map from the split's fit rows and their groups, with the task to keep and the background where it
+    takes them."""
     fit = torch.from_numpy(split.fit).to(data.x.device)
     task = data.task[fit] if data.task is not None and eraser.keeps_task() else None
-    return eraser.fit(data.x[fit], data.z[fit], task, data.groups[split.fit])
+    background = data.background if eraser.reads_background() else None
+    return eraser.fit(data.x[fit], data.z[fit], task, data.groups[split.fit], background)

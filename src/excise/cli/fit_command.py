@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from excise.cli.arrays import check_writable, read_column, read_data
+from excise.cli.arrays import check_writable, read_array, read_column, read_data
 from excise.erasers import all_erasers, title_of
 from excise.erasers.saving import save_map
 from excise.erasers.scaled import Scaled
@@ -28,6 +28,10 @@ def fit(
     task: Annotated[
         Path | None, typer.Option(help="One label a row of a task to keep, for erasers that can (Splince, Taco...).")
     ] = None,
+    background: Annotated[
+        Path | None,
+        typer.Option(help="Activations of other texts at the same site, for erasers that can (BudgetedTransport)."),
+    ] = None,
 ) -> None:
     """Fit an eraser on activations and labels and save its map."""
     check_writable(out, ".safetensors")
@@ -37,7 +41,8 @@ def fit(
     data = read_data(x, labels, None)
     method = kinds[eraser]() if budget is None else Scaled(kinds[eraser](), budget)
     keep = None if task is None else ConceptData.of(data.x, read_column(task, "y")).z
-    erasure = method.fit(data.x, data.z, keep, data.groups)
+    others = None if background is None else read_array(background)
+    erasure = method.fit(data.x, data.z, keep, data.groups, others)
     save_map(erasure, out)
     if isinstance(erasure, EncodingMap):
         size = f"the output is a space of its own, {erasure.d_out} dimensions"

@@ -18,57 +18,59 @@ from excise.stats.shrinkage import shrink_covariance
 from excise.types import ErasureMap, Labels
 
 _PARTS = 4
-_AXES = 128
-# Ranks at which the blocks of the axes begin: differences of class covariances fade with the rank of an axis, and a
-# block has one shrinkage for all.
-_BLOCKS = (0, 4, 8, 16, 32, 64)
+_AXES = 256  # Of largest variance; class covariances are matched in them.
+_RANK = 32  # Of a row's move within them: what a row costs.
+# Rows that a background counts for, at most, in the covariance within classes: it is of other texts.
+_BACKGROUND_ROWS = 1000
+# Ranks at which the blocks of the axes begin: what labels can tell fades with the rank of an axis, and a block has one
+# shrinkage for all.
+_MEAN_BLOCKS = (0, 16, 64, 128, 256)
+_BLOCKS = (0, 4, 16, 64, 128)
 _PERMUTATIONS = 10
-# Least eigenvalue of a class covariance, in the least of the pooled one: a difference that is only estimated could
-# take a class's variance below zero.
-_FLOOR = 0.05
+# Least variance of a class, in the pooled one: a difference that is only estimated could take it below zero.
+_FLOOR = 0.1
 _BISECTIONS = 24
 _MOST = 1e6
 
 
 class RoutedSubspaceMap(ErasureMap):
-    """x -> x + sum_c p(c | x) (axes moves_c (axes' x - centre_c) + shift_c), with p(c | x) = softmax(x weight + bias).
+    """x -> x + sum_c p(c | x) (outputs' moves_c inputs' x + shift_c), with p(c | x) = softmax(x weight + bias).
 
     Attributes:
         weight, bias: of the router, [d, k] and [k].
-        axes: orthonormal, [d, r].
-        centres: class means in the axes, [k, r].
-        moves: symmetric, [k, r, r].
+        inputs: [d, q].
+        moves: [k, q, q], applied from the right.
+        outputs: [q, d].
         shifts: [k, d].
     """
 
     weight: Float64[Tensor, "d k"]
     bias: Float64[Tensor, " k"]
-    axes: Float64[Tensor, "d r"]
-    centres: Float64[Tensor, "k r"]
-    moves: Float64[Tensor, "k r r"]
+    inputs: Float64[Tensor, "d q"]
+    moves: Float64[Tensor, "k q q"]
+    outputs: Float64[Tensor, "q d"]
     shifts: Float64[Tensor, "k d"]
 
     def __init__(
-        self, weight: Tensor, bias: Tensor, axes: Tensor, centres: Tensor, moves: Tensor, shifts: Tensor
+        self, weight: Tensor, bias: Tensor, inputs: Tensor, moves: Tensor, outputs: Tensor, shifts: Tensor
     ) -> None:
-        super().__init__(weight=weight, bias=bias, axes=axes, centres=centres, moves=moves, shifts=shifts)
+        super().__init__(weight=weight, bias=bias, inputs=inputs, moves=moves, outputs=outputs, shifts=shifts)
 
     @property
     def d(self) -> int:
         return len(self.weight)
 
     def _map(self, x: Tensor) -> Tensor:
-        weight, bias, axes, centres, moves, shifts = (
-            t.to(x.dtype) for t in (self.weight, self.bias, self.axes, self.centres, self.moves, self.shifts)
+        weight, bias, inputs, moves, outputs, shifts = (
+            t.to(x.dtype) for t in (self.weight, self.bias, self.inputs, self.moves, self.outputs, self.shifts)
         )
         # Two products with all d dimensions, as few as there can be: they and the memory are what a row costs.
-        k, r = centres.shape
-        read = x @ torch.cat([weight, axes], dim=1)
+        k, q, _ = moves.shape
+        read = x @ torch.cat([weight, inputs], dim=1)
         posterior = torch.softmax(read[..., :k] + bias, dim=-1)
-        # Of every class, (axes' x - centre_c) moves_c: [..., k, r].
-        moved = read[..., k:] @ moves.movedim(1, 0).flatten(1) - torch.einsum("kr,krs->ks", centres, moves).flatten()
-        inside = (posterior.unsqueeze(-2) @ moved.unflatten(-1, (k, r))).squeeze(-2)
-        return x + torch.cat([posterior, inside], dim=-1) @ torch.cat([shifts, axes.mT])
+        moved = (read[..., k:] @ moves.movedim(1, 0).flatten(1)).unflatten(-1, (k, q))  # Of every class.
+        inside = (posterior.unsqueeze(-2) @ moved).squeeze(-2)
+        return x + torch.cat([posterior, inside], dim=-1) @ torch.cat([shifts, outputs])
 
 
 @dataclass(frozen=True)
@@ -77,28 +79,32 @@ class BudgetedTransport(BudgetedEraser):
 
     x' = x + sum_c p(c | x) (A_c (x - m_c) + b_c), with a calibrated posterior p and class means m_c.
 
-    What probes read after LEACE is, beside its own estimation error, that class covariances differ. To move them costs
-    more than what LEACE's budget leaves, and to estimate them takes more labels than there are. So
+    What probes read after LEACE is, beside its own estimation error, that class covariances differ. To estimate that
+    takes more labels than there are, and what an estimate gets wrong is written into new rows. So nothing moves by more
+    than can be known of it:
 
-    - of the difference S_c - S of a class's covariance, each block of entries (i, j), in the principal axes within
-      classes, is multiplied by 1 - E|null|^2 / |found|^2, the null being the same with permuted labels: what permuted
-      labels find too is left alone (a James-Stein estimate with an empirical null). Rows of a group, such as the two
-      phrasings of one text, swap labels among themselves: what they share is no noise, and rows are held out by group;
+    - the difference S_c - S of a class's covariance is first predicted without labels, where there is a `background`,
+      rows of other texts: variances change along the concept's direction w there as they do in the concept. The
+      prediction is a multiple of E[(w'y) y y'], block by block of the entries;
+    - what the prediction leaves is multiplied, block by block in the principal axes within classes, by
+      1 - E|null|^2 / |found|^2, the null being the same with permuted labels: what permuted labels find too is left
+      alone (a James-Stein estimate with an empirical null). So are class means. Rows of a group, such as the two
+      phrasings of one text, swap labels among themselves: what they share is no noise; and rows are held out by group;
     - the optimal transports T_c of these covariances to their barycentre give A_c = (T_c - 1) o 1 / (1 + mu h_ij), and
       the shift b_c of the mean to the mean of all is multiplied by 1 / (1 + mu s_i): s_i is the variance along axis i
       in units of the mean variance, h_ij = s_i s_j / (s_i + s_j). To second order this is the edit of least mean square
       at which the J-divergence between the classes falls to a given size: moves in directions of small variance are
-      cheap, and tell as much;
+      cheap, and tell as much. Of A_c the 32 leading directions are kept;
     - both are divided by how far the posteriors of the classes lie apart;
     - mu is the smallest at which the edit keeps to the budget. Fits on three quarters of the rows first tell by how
       much the edit of new rows differs from that of fitted rows.
 
-    Give it 250 rows or more: with 100, of 576 dimensions, fresh probes read more than after LEACE; with 400 the
-    strongest read a quarter of the way from LEACE to chance less. Derivation and figures: docs/champion.md.
+    Give it 250 labelled rows or more, and a background of thousands: any texts at the same site, the more and the
+    nearer in kind the better. Derivation and figures: docs/champion.md.
     """
 
     title = "budgeted transport"
-    idea = "Gaussian transport of what permuted labels do not find too, directions of small variance first"
+    idea = "Gaussian transport of what can be known from labels and a background, directions of small variance first"
     source = "here (docs/champion.md); transport: arXiv:2502.02820; shrinkage: James and Stein 1961"
 
     accepts = "classes"
@@ -106,81 +112,180 @@ class BudgetedTransport(BudgetedEraser):
     min_class_rows = 2 * FOLDS
 
     def _fit(self, x: Tensor, z: Labels) -> ErasureMap:
+        return self._fit_beside(x, z, x.new_zeros(0, x.shape[1]))
+
+    def _fit_beside(self, x: Tensor, z: Labels, background: Tensor) -> ErasureMap:
         classes = z.of_rows
         spent = allowed = 0.0
         for part in folds(x, classes, _PARTS, z.groups):
-            spent += mean_squared_edit(_fitted(part.x, part.classes, part.groups, self.budget), part.x_out)
+            fitted = _fitted(part.x, part.classes, part.groups, background, self.budget)
+            spent += mean_squared_edit(fitted, part.x_out)
             allowed += self.budget * part.leace
-        return _fitted(x, classes, z.groups, self.budget * allowed / spent if spent > 0 else self.budget)
+        budget = self.budget * allowed / spent if spent > 0 else self.budget
+        return _fitted(x, classes, z.groups, background, budget)
 
 
 def _fitted(
-    x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], groups: Int64[Tensor, " n"] | None, budget: float
+    x: Float64[Tensor, "n d"],
+    classes: Int64[Tensor, " n"],
+    groups: Int64[Tensor, " n"] | None,
+    background: Float64[Tensor, "m d"],
+    budget: float,
 ) -> ErasureMap:
     """The map whose edit of the fitted rows is at most `budget` times LEACE's."""
-    n, d = x.shape
-    counts = torch.bincount(classes)
-    means = torch.stack([x[classes == c].mean(dim=0) for c in range(len(counts))])
+    n = len(x)
+    priors = torch.bincount(classes).to(x) / n
+    means = _class_means(x, classes)
     centred = x - means[classes]
-    _, sd, axes = linalg.svd(centred, full_matrices=False)
     leace = leace_map(x, classes)
     unit = mean_squared_edit(leace, x)
-    if not sd[0] > 0 or not unit > 0:  # Rows that vary between classes alone, or not: there is nothing but the shift.
+    if not centred.any() or not unit > 0:  # Rows that vary between classes alone, or not: nothing but the shift.
         return ScaledMap(leace, x.new_tensor(min(budget, 1.0) ** 0.5))
-    axes = axes[: min(_AXES, int((sd > 1e-6 * sd[0]).sum()))].mT
-    rows = centred @ axes
-    # Eigenvalues of the shrunk covariance; axes that the rows do not span have the least of them.
-    spectrum = torch.cat([sd.square() / n, sd.new_zeros(max(d - len(sd), 0))])
-    variances = shrink_covariance(torch.diag(spectrum), n).diagonal()
-    floor, scale = variances.min(), variances.mean()
-    variances = variances[: rows.shape[1]]
+    background = background - background.mean(dim=0)
+    within, of_others = _within(centred, background)
+    gaps = _shrunk_gaps(x, centred, classes, groups, within if of_others is None else of_others)
 
-    pooled = torch.diag(variances)
-    differences = _differences(rows, classes, groups)
-    covariances = torch.stack([_at_least(pooled + found, _FLOOR * floor) for found in differences])
-    priors = counts.to(x) / n
+    variances, axes = (part.flip(-1) for part in linalg.eigh(within))
+    variances = variances.clamp(min=1e-9 * variances[0])
+    r = min(_AXES, int((variances > 1e-6 * variances[0]).sum()))
+    if not len(background):
+        r = min(r, n - len(means))  # More axes than the rows span are no axes of theirs.
+    sd = variances[:r].sqrt()
+    inner = axes[:, :r]
+    rows = centred @ inner / sd
+    differences = _differences(rows, classes, groups, _predicted(background @ inner / sd, gaps @ inner / sd))
+    covariances = torch.stack([_at_least(torch.eye(r).to(x) + found, _FLOOR) for found in differences])
     router = calibrated_router(x, classes, groups)
     sureness = _sureness(router, classes)
-    moves = (transports(covariances, priors) - torch.eye(len(variances)).to(x)) / sureness[:, None, None]
-    shifts = (priors @ means - means) / sureness[:, None]
-    along = shifts @ axes
-    across = shifts - along @ axes.mT
+    maps = transports(covariances * sd[:, None] * sd, priors)
+    moves = (maps - torch.eye(r).to(x)) / sureness[:, None, None]
+    shifts = -(gaps @ axes) / sureness[:, None]
 
-    relative = variances / scale
-    pairs = relative[:, None] * relative / (relative[:, None] + relative)
+    relative = variances / variances.mean()
+    pairs = relative[:r, None] * relative[:r] / (relative[:r, None] + relative[:r])
+    from_means = torch.stack([(x - mean) @ inner for mean in means])
+    posterior = router.held_out
 
-    def damped(mu: float) -> tuple[Tensor, Tensor]:
-        """Moves [k, r, r] within the axes, and shifts [k, d]."""
-        return moves / (1 + mu * pairs), along / (1 + mu * relative) @ axes.mT + across / (1 + mu * floor / scale)
+    def damped(mu: float, keep: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Moves [k, r, r] in the axes, applied from the right, and shifts [k, d] in the axes."""
+        of_moves = moves / (1 + mu * pairs)
+        if keep is not None:
+            of_moves = keep[0] @ of_moves @ keep[1]
+        return of_moves, shifts / (1 + mu * relative)
 
-    def cost(mu: float) -> float:
-        of_moves, of_shifts = damped(mu)
-        edit = router.held_out @ of_shifts
-        for c, move in enumerate(of_moves):
-            edit = edit + router.held_out[:, c : c + 1] * ((x - means[c]) @ axes @ move) @ axes.mT
+    def cost(mu: float, keep: tuple[Tensor, Tensor] | None = None) -> float:
+        of_moves, of_shifts = damped(mu, keep)
+        edit = posterior @ of_shifts
+        edit[:, :r] += torch.einsum("nk,knr->nr", posterior, from_means @ of_moves)
         return float(edit.square().sum(dim=1).mean())
 
-    of_moves, of_shifts = damped(_smallest(cost, budget * unit))
-    return RoutedSubspaceMap(router.weight, router.bias, axes, means @ axes, of_moves, of_shifts)
+    # The leading directions at the multiplier that all of them need; the few cost less, and may spend it.
+    reads, writes = _leading(damped(_smallest(cost, budget * unit))[0], sd)
+    keep = (reads[0] @ reads[1], writes[0] @ writes[1])
+    of_moves, of_shifts = damped(_smallest(lambda mu: cost(mu, keep), budget * unit), keep)
+    inputs = inner @ reads[0]
+    small = reads[1] @ of_moves @ writes[0]
+    centres = torch.einsum("kr,krs->ks", means @ inner, of_moves) @ inner.mT
+    return RoutedSubspaceMap(
+        router.weight, router.bias, inputs, small, writes[1] @ inner.mT, of_shifts @ axes.mT - centres
+    )
+
+
+def _within(centred: Float64[Tensor, "n d"], background: Float64[Tensor, "m d"]) -> tuple[Tensor, Tensor | None]:
+    """Covariance within classes [d, d], and that of the background if there is one, at the same scale."""
+    n, m = len(centred), len(background)
+    own = centred.mT @ centred / n
+    if not m:
+        return shrink_covariance(own, n), None
+    others = shrink_covariance(background.mT @ background / m, m)
+    variances, axes = linalg.eigh(others)
+    # Only its shape is of use: how far texts of another kind lie apart says nothing of these.
+    others = others * ((centred @ axes).square().mean(dim=0) / variances).median()
+    counts = min(m, _BACKGROUND_ROWS)
+    return (n * own + counts * others) / (n + counts), others
+
+
+def _shrunk_gaps(
+    x: Float64[Tensor, "n d"],
+    centred: Float64[Tensor, "n d"],
+    classes: Int64[Tensor, " n"],
+    groups: Int64[Tensor, " n"] | None,
+    covariance: Float64[Tensor, "d d"],
+) -> Float64[Tensor, "k d"]:
+    """Class means less the mean of all, shrunk block by block of the covariance's axes by what permuted labels find."""
+    variances, axes = (part.flip(-1) for part in linalg.eigh(covariance))
+    weights = 1 / variances.clamp(min=1e-9 * variances[0])
+    found = (_class_means(x, classes) - x.mean(dim=0)) @ axes
+    rows = centred @ axes
+    generator, null = torch.Generator().manual_seed(0), torch.zeros_like(found)
+    for _ in range(_PERMUTATIONS):
+        null += _class_means(rows, _permuted(classes, groups, generator)).square() / _PERMUTATIONS
+    for block in _blocks(_MEAN_BLOCKS, len(variances)):
+        noise, signal = (part[:, block] @ weights[block] for part in (null, found.square()))
+        found[:, block] *= _kept(noise, signal)[:, None]
+    return found @ axes.mT
+
+
+def _predicted(background: Float64[Tensor, "m r"], gaps: Float64[Tensor, "k r"]) -> Float64[Tensor, "k r r"] | None:
+    """How variances change along each class's gap in other texts: E[(gap'y) y y'] over white rows y of mean 0."""
+    if not len(background):
+        return None
+    scores = background @ gaps.mT
+    return torch.stack([(background * score[:, None]).mT @ background for score in scores.mT]) / len(background)
 
 
 def _differences(
-    rows: Float64[Tensor, "n r"], classes: Int64[Tensor, " n"], groups: Int64[Tensor, " n"] | None = None
+    rows: Float64[Tensor, "n r"],
+    classes: Int64[Tensor, " n"],
+    groups: Int64[Tensor, " n"] | None = None,
+    predicted: Float64[Tensor, "k r r"] | None = None,
 ) -> Float64[Tensor, "k r r"]:
-    """Covariance of each class less the pooled one, shrunk block by block by what permuted labels find."""
+    """Covariance of each class less the pooled one. Block by block, a multiple of what was predicted, and of the rest
+    what permuted labels do not find too."""
     generator = torch.Generator().manual_seed(0)
     found, null = _deviations(rows, classes), rows.new_zeros(())
     for _ in range(_PERMUTATIONS):
         null = null + _deviations(rows, _permuted(classes, groups, generator)).square() / _PERMUTATIONS
-    edges = [*(edge for edge in _BLOCKS if edge < rows.shape[1]), rows.shape[1]]
-    blocks = [slice(a, b) for a, b in pairwise(edges)]
+    blocks = _blocks(_BLOCKS, rows.shape[1])
     for i in blocks:
         for j in blocks:
-            block = found[:, i, j]
-            signal = block.square().sum(dim=(1, 2))
-            kept = 1 - null[:, i, j].sum(dim=(1, 2)) / signal.clamp(min=torch.finfo(signal.dtype).tiny)
-            found[:, i, j] = block * kept.clamp(min=0)[:, None, None]
+            rest = found[:, i, j]
+            guess = torch.zeros_like(rest)
+            if predicted is not None:
+                guess = predicted[:, i, j]
+                size = guess.square().sum(dim=(1, 2)).clamp(min=torch.finfo(guess.dtype).tiny)
+                guess = guess * ((guess * rest).sum(dim=(1, 2)) / size)[:, None, None]
+                rest = rest - guess
+            kept = _kept(null[:, i, j].sum(dim=(1, 2)), rest.square().sum(dim=(1, 2)))
+            found[:, i, j] = guess + rest * kept[:, None, None]
     return found
+
+
+def _blocks(edges: tuple[int, ...], size: int) -> list[slice]:
+    """Ranks that share a shrinkage."""
+    return [slice(a, b) for a, b in pairwise([*(edge for edge in edges if edge < size), size])]
+
+
+def _kept(noise: Tensor, found: Tensor) -> Tensor:
+    """The share of an estimate to keep, from the squared size of noise and of what was found (James and Stein)."""
+    return (1 - noise / found.clamp(min=torch.finfo(found.dtype).tiny)).clamp(min=0)
+
+
+def _leading(
+    moves: Float64[Tensor, "k r r"], sd: Float64[Tensor, " r"]
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """What moves read, and what they write, in the few directions that carry most of them where rows are white: [r, q]
+    into the few and [q, r] back, for each."""
+    white = moves * sd[:, None] / sd
+    reads = linalg.svd(torch.cat(list(white), dim=1), full_matrices=False).U[:, :_RANK]
+    writes = linalg.svd(torch.cat(list(reads.mT @ white)), full_matrices=False).Vh[:_RANK].mT
+    of_reads, of_writes = ((basis / sd[:, None], (basis * sd[:, None]).mT) for basis in (reads, writes))
+    return of_reads, of_writes
+
+
+def _class_means(rows: Tensor, classes: Tensor) -> Tensor:
+    """[k, d]."""
+    return torch.stack([rows[classes == c].mean(dim=0) for c in range(int(classes.max()) + 1)])
 
 
 def _permuted(
@@ -212,7 +317,7 @@ def _deviations(rows: Tensor, classes: Tensor) -> Tensor:
     return torch.stack([part.mT @ part / len(part) for part in members]) - pooled
 
 
-def _at_least(covariance: Tensor, least: Tensor) -> Tensor:
+def _at_least(covariance: Tensor, least: float) -> Tensor:
     """With eigenvalues raised to `least`."""
     values, vectors = linalg.eigh((covariance + covariance.mT) / 2)
     return (vectors * values.clamp(min=least)) @ vectors.mT

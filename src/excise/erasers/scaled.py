@@ -72,8 +72,16 @@ class Scaled(Eraser):
     def _fit_keeping(self, x: Tensor, z: Labels, y: Labels) -> ErasureMap:
         return self._scaled(x, z, y)
 
+    def reads_background(self) -> bool:
+        return _has_budget(self.eraser) and self.eraser.reads_background()
+
+    def _fit_beside(self, x: Tensor, z: Labels, background: Tensor) -> ErasureMap:
+        own: Any = self.eraser
+        own._check(z)
+        return replace(own, budget=self.budget)._fit_beside(x, z, background)
+
     def _scaled(self, x: Tensor, z: Labels, y: Labels | None) -> ErasureMap:
-        if any(field.name == "budget" for field in fields(self.eraser)):
+        if _has_budget(self.eraser):
             own: Any = self.eraser
             return _fitted(replace(own, budget=self.budget), x, z, y)
         if isinstance(self.eraser, Encoder):
@@ -95,6 +103,10 @@ class Scaled(Eraser):
             reference += float((leace(x[held]) - x[held]).square().sum())
         # No budget at all (activations that do not vary): nothing is edited either.
         return spent / reference if reference else 0.0
+
+
+def _has_budget(eraser: Eraser) -> bool:
+    return any(field.name == "budget" for field in fields(eraser))
 
 
 def _fitted(eraser: Eraser, x: Tensor, z: Labels, y: Labels | None) -> ErasureMap:

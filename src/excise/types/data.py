@@ -26,6 +26,8 @@ class ConceptData:
         classes: the original label of each class.
         task: classes of another label whose readability erasure should not harm, int64 tensor [n], or None. Methods
             that can are told to keep it; all are graded on it.
+        background: activations of other texts at the same site [m, d], without labels, or None. Methods that can learn
+            from them.
     """
 
     name: str
@@ -34,6 +36,7 @@ class ConceptData:
     groups: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     task: Tensor | None = None
+    background: Tensor | None = None
 
     @classmethod
     def of(
@@ -43,11 +46,13 @@ class ConceptData:
         groups: Sequence[Hashable] | None = None,
         name: str = "data",
         task: Sequence[Hashable] | None = None,
+        background: Tensor | npt.ArrayLike | None = None,
     ) -> ConceptData:
         """Checks and numbers arbitrary labels and groups; without groups every row is a group of its own.
 
         Raises:
-            ExciseError: shapes that do not fit together, NaN, an empty array, or fewer than two classes.
+            ExciseError: shapes that do not fit together, NaN, an empty array, fewer than two classes, or a background
+                that holds rows of x: probes are tested on those.
         """
         tensor = check_activations(x)
         n = len(tensor)
@@ -63,9 +68,22 @@ class ConceptData:
         kept = None
         if task is not None:
             kept = torch.tensor(_numbered(task, "task label")[0], dtype=torch.int64, device=tensor.device)
+        others = None
+        if background is not None:
+            others = check_activations(background, "background").to(tensor.device)
+            if others.shape[1] != tensor.shape[1]:
+                raise ExciseError(
+                    f"background has {others.shape[1]} dimensions and x {tensor.shape[1]}; capture both at one site"
+                )
+            known = {row.numpy().tobytes() for row in tensor.double().cpu()}
+            shared = sum(row.numpy().tobytes() in known for row in others.double().cpu())
+            if shared:
+                raise ExciseError(
+                    f"{shared} rows of the background are rows of x, which probes are tested on; take them out"
+                )
         order: dict[Hashable, int] = {}
         numbered = [order.setdefault(_plain(g), len(order)) for g in (range(n) if groups is None else groups)]
-        return cls(name, tensor, z, np.asarray(numbered, dtype=np.int64), classes, kept)
+        return cls(name, tensor, z, np.asarray(numbered, dtype=np.int64), classes, kept, others)
 
     def __len__(self) -> int:
         return len(self.z)

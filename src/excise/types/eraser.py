@@ -191,7 +191,8 @@ class Method(ABC):
 class Eraser(Method):
     """Settings of one method. `fit` returns the result and leaves the settings as they are.
 
-    A new eraser is a frozen dataclass with `_fit`; one that can keep a task label has `_fit_keeping` too.
+    A new eraser is a frozen dataclass with `_fit`; one that can keep a task label has `_fit_keeping` too,
+    one that learns from unlabelled rows of other texts `_fit_beside`.
     """
 
     guarantee: ClassVar[Guarantee] = "none"
@@ -205,6 +206,10 @@ class Eraser(Method):
         """Whether `fit` takes a task label y whose linear relation to x, or whose probe, it preserves."""
         return cls._fit_keeping is not Eraser._fit_keeping
 
+    def reads_background(self) -> bool:
+        """Whether `fit` learns from unlabelled activations of other texts too."""
+        return type(self)._fit_beside is not Eraser._fit_beside
+
     @classmethod
     def streams(cls) -> bool:
         """Whether it can be fitted from moments, and so from batches or shards."""
@@ -216,6 +221,7 @@ class Eraser(Method):
         z: Tensor | npt.ArrayLike,
         y: Tensor | npt.ArrayLike | None = None,
         groups: Tensor | npt.ArrayLike | None = None,
+        background: Tensor | npt.ArrayLike | None = None,
     ) -> ErasureMap:
         """Fits on activations x [n, d] and the concept z ([n] classes or values, [n, k] columns).
 
@@ -225,6 +231,9 @@ class Eraser(Method):
             y: labels of a task to keep, in the same forms as z; for methods whose `keeps_task()` is true.
             groups: [n] whole numbers, the same for rows that belong together, such as two phrasings of one text. Used
                 by methods that learn from rows held out (`BudgetedTransport`): a row whose twin was seen is not new.
+            background: activations [m, d] of other texts at the same site, without labels; for methods whose
+                `reads_background()` is true. Thousands help, of any kind, the nearer to x the better; none may be a
+                row that the map is tested on.
 
         Raises:
             ExciseError: bad input (see `excise.types.inputs`), or a z, y or groups that the method cannot use.
@@ -232,11 +241,29 @@ class Eraser(Method):
         x, labels = self._read(x, z)
         if groups is not None:
             labels = labels.in_groups(groups)
+        if background is not None:
+            return self._signed(self._fit_beside(x.double(), labels, self._read_background(background, x, y)), *x.shape)
         if y is None:
             return self._signed(self._fit_checked(x, labels), *x.shape)
         if not self.keeps_task():
             self._refuse_task()
         return self._signed(self._fit_keeping(x.double(), labels, Labels.of(y, len(x), "y").to(x.device)), *x.shape)
+
+    def _read_background(self, rows: Tensor | npt.ArrayLike, x: Tensor, y: Tensor | npt.ArrayLike | None) -> Tensor:
+        """Checked, float64 on x's device."""
+        if not self.reads_background():
+            can = _names(type(self), lambda m: issubclass(m, Eraser) and m._fit_beside is not Eraser._fit_beside)
+            raise ExciseError(f"{self.name} cannot learn from a background; these can: {can}")
+        if y is not None:
+            self._refuse_task()
+        background = check_activations(rows, "background").double().to(x.device)
+        if background.shape[1] != x.shape[1]:
+            raise ExciseError(
+                f"background has {background.shape[1]} dimensions and x has {x.shape[1]}; capture both at one site"
+            )
+        if bool((background == background[:1]).all()):
+            raise ExciseError("background is the same in every row; give activations of a few thousand other texts")
+        return background
 
     def _refuse_task(self) -> NoReturn:
         can = _names(type(self), lambda m: issubclass(m, Eraser) and m.keeps_task())
@@ -252,6 +279,10 @@ class Eraser(Method):
 
     def _fit_keeping(self, x: Tensor, z: Labels, y: Labels) -> ErasureMap:
         """As `_fit`, and keeps what x says of y."""
+        raise NotImplementedError
+
+    def _fit_beside(self, x: Tensor, z: Labels, background: Tensor) -> ErasureMap:
+        """As `_fit`, and learns from other rows [m, d] without labels."""
         raise NotImplementedError
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from excise.types.errors import ExciseError
 
 
-def check_activations(x: Tensor | npt.ArrayLike) -> Tensor:
+def check_activations(x: Tensor | npt.ArrayLike, name: str = "x") -> Tensor:
     """Returns x as a finite, non-empty float tensor [n, d], in its own dtype and on its own device.
 
     Raises:
@@ -18,15 +18,15 @@ def check_activations(x: Tensor | npt.ArrayLike) -> Tensor:
     tensor = x.detach() if isinstance(x, Tensor) else as_tensor(x)
     if tensor.ndim != 2:
         raise ExciseError(
-            f"x has shape {tuple(tensor.shape)}; it must be [rows, dimensions]. Flatten other axes into rows first"
+            f"{name} has shape {tuple(tensor.shape)}; it must be [rows, dimensions]. Flatten other axes into rows first"
         )
     if 0 in tensor.shape:
-        raise ExciseError(f"x is empty (shape {tuple(tensor.shape)}); there is nothing to fit or to measure")
+        raise ExciseError(f"{name} is empty (shape {tuple(tensor.shape)}); there is nothing to fit or to measure")
     if not tensor.is_floating_point():
         raise ExciseError(
-            f"x has dtype {tensor.dtype}; activations must be floating point (x.float() if they are counts)"
+            f"{name} has dtype {tensor.dtype}; activations must be floating point ({name}.float() if they are counts)"
         )
-    check_finite(tensor, "x")
+    check_finite(tensor, name)
     return tensor
 
 
