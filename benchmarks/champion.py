@@ -28,7 +28,7 @@ from joblib import Parallel, delayed
 from excise.arena import dev_concepts, held_out_concepts
 from excise.bench import grade
 from excise.concepts import load_concept
-from excise.erasers import BudgetedTransport, Leace, NoEdit, budgeted_transport
+from excise.erasers import BudgetedTransport, Leace, NoEdit, budgeted_transport, shrunk_moments
 from excise.models import capture, language_model
 from excise.probes import panel
 from excise.stats.splits import Split, rotations
@@ -37,13 +37,13 @@ from excise.types import ConceptData, Site, write_atomically
 CELLS = Path(__file__).parents[1] / "results" / "champion"
 ERASERS = {e.title: e for e in (NoEdit(), Leace(), BudgetedTransport())}
 WITH = "with background"
-DIFFERENCES = budgeted_transport._differences
+DIFFERENCES = shrunk_moments.shrunk_differences
 SIZES = {f"{n} rows": n for n in (1000, 4000)}
 # Parts of budgeted transport with a background, taken out one at a time.
 WITHOUT = {
-    "no prediction": ("_predicted", lambda background, gaps: None),
-    "means as found": ("_shrunk_gaps", lambda x, centred, classes, *_: _gaps_as_found(x, classes)),
-    "prediction alone": ("_differences", lambda *given: _prediction_alone(*given)),
+    "no prediction": ("predicted_differences", lambda background, gaps: None),
+    "means as found": ("shrunk_gaps", lambda x, centred, classes, *_: _gaps_as_found(x, classes)),
+    "prediction alone": ("shrunk_differences", lambda *given: _prediction_alone(*given)),
     "256 directions": ("_RANK", 256),
 }
 LAYERS = {"smollm2-135m-instruct": (8, 14, 20), "gemma-3-270m": (5, 9, 13)}
@@ -56,7 +56,7 @@ def _gaps_as_found(x: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
 
 
 def _prediction_alone(*given: torch.Tensor) -> torch.Tensor:
-    with patch.object(budgeted_transport, "_kept", lambda noise, found: torch.zeros_like(found)):
+    with patch.object(shrunk_moments, "_kept", lambda noise, found: torch.zeros_like(found)):
         return DIFFERENCES(*given)
 
 

@@ -17,7 +17,8 @@ from joblib import Parallel, delayed
 from torch import Tensor
 
 from excise.erasers import BudgetedTransport, Leace, MmdNetwork, NoEdit
-from excise.erasers.budgeted_transport import _at_least, _differences
+from excise.erasers.budgeted_transport import _at_least
+from excise.erasers.shrunk_moments import shrunk_differences
 from excise.measures.edit import squared_edit
 from excise.stats.shrinkage import shrink_covariance
 from excise.types import Eraser, TrainingRows
@@ -61,7 +62,10 @@ def world_like(x: Tensor, z: Tensor) -> World:
     spectrum[: len(sd)] = sd.square() / n
     pooled = shrink_covariance(torch.diag(spectrum), n)
     covariances = torch.stack(
-        [_at_least(pooled + found, 0.05 * float(pooled.diagonal().min())) for found in _differences(centred @ axes, z)]
+        [
+            _at_least(pooled + found, 0.05 * float(pooled.diagonal().min()))
+            for found in shrunk_differences(centred @ axes, z)
+        ]
     )
     values, vectors = torch.linalg.eigh(covariances)
     factors = axes @ (vectors * values.clamp(min=0).sqrt().unsqueeze(-2))

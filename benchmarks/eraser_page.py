@@ -23,6 +23,7 @@ formula are in its docstring. `fit(x, z)` returns a map that needs no labels and
   is for.
 - Defaults that no paper gives (of encoders and of MMD erasers) were picked on held-out rows of the starter concepts,
   which flatters those methods a little there.
+- `fit(x, z, background=others)`: `BudgetedTransport` also learns from activations of other texts, without labels.
 - **concepts**: *two classes*, *classes* (any number, as integers), *any* (also continuous or several columns).
 - **keeps y**: `fit(x, z, y)` keeps a task label. **streams**: `fit_batches(batches)` and `fit_shards(shards)` fit in
   O(d²) memory.
@@ -82,9 +83,9 @@ class MedianProjection(Eraser):
 `x` arrives checked and in float64; `z.of_rows` are class numbers, `z.columns` the concept as columns. Return a map of
 the package, or write one: a subclass of `ErasureMap` whose tensors are constructor arguments. A law of the contract
 (`tests/erasers/contract.py`) that a method cannot keep is waived with its reason; a waiver that is not needed fails
-the tests. A method that keeps a task also has `_fit_keeping(x, z, y)`; a closed form in moments derives from
-`MomentEraser` and has `_fit_moments(moments)`, which makes it stream; one whose output is a space of its own derives
-from `Encoder`.
+the tests. A method that keeps a task also has `_fit_keeping(x, z, y)`, one that learns from unlabelled rows of other
+texts `_fit_beside(x, z, background)`; a closed form in moments derives from `MomentEraser` and has
+`_fit_moments(moments)`, which makes it stream; one whose output is a space of its own derives from `Encoder`.
 """
 
 

@@ -8,7 +8,8 @@ import torch
 
 from excise.bench import grade
 from excise.erasers import BudgetedTransport, Leace, Scaled
-from excise.erasers.budgeted_transport import _differences, _smallest
+from excise.erasers.budgeted_transport import _smallest
+from excise.erasers.shrunk_moments import shrunk_differences
 from excise.probes import Linear, Quadratic
 from excise.types import ConceptData, ExciseError
 
@@ -47,9 +48,9 @@ def test_differences_of_nothing_are_nothing() -> None:
     rows, classes = torch.randn(200, 40, dtype=torch.float64), torch.arange(200) % 2
     rows = rows - torch.stack([rows[classes == c].mean(dim=0) for c in (0, 1)])[classes]
     raw = sum((rows[classes == c].mT @ rows[classes == c] / 100 - rows.mT @ rows / 200).square().sum() for c in (0, 1))
-    assert _differences(rows, classes).square().sum() < 0.05 * raw
+    assert shrunk_differences(rows, classes).square().sum() < 0.05 * raw
     rows[classes == 1, :4] *= 3
-    kept = _differences(rows, classes)[1, :4, :4].diagonal()
+    kept = shrunk_differences(rows, classes)[1, :4, :4].diagonal()
     assert kept.min() > 2.0  # 9 - 5, less noise.
 
 
@@ -87,11 +88,11 @@ def test_what_a_pair_shares_is_no_noise() -> None:
     """A small difference of covariances drowns among permuted labels, and stands out among labels swapped in pairs."""
     rows, classes, groups = pairs(80, wide=1.2)
     truth = 0.44 / 2  # (1.2^2 - 1) of unit variance, half of it above the pooled one.
-    blind, seen = (_differences(rows, classes, known)[1, :3, :3].diagonal().mean() for known in (None, groups))
+    blind, seen = (shrunk_differences(rows, classes, known)[1, :3, :3].diagonal().mean() for known in (None, groups))
     assert blind < 0.5 * truth
     assert 0.8 * truth < seen < 1.2 * truth
-    found = _differences(rows, classes, groups).square().sum()
-    assert _differences(*pairs(80, wide=1.0)).square().sum() < 0.1 * found
+    found = shrunk_differences(rows, classes, groups).square().sum()
+    assert shrunk_differences(*pairs(80, wide=1.0)).square().sum() < 0.1 * found
 
 
 def test_groups_of_one_class_are_dealt_whole() -> None:
@@ -100,9 +101,9 @@ def test_groups_of_one_class_are_dealt_whole() -> None:
     classes = torch.arange(40) % 2
     rows = rows - torch.stack([rows[classes == c].mean(dim=0) for c in (0, 1)])[classes]
     copies, of = rows.repeat_interleave(10, dim=0), classes.repeat_interleave(10)
-    alone = _differences(rows, classes).square().sum()
-    known = _differences(copies, of, torch.arange(40).repeat_interleave(10)).square().sum()
-    taken_for_evidence = _differences(copies, of).square().sum()
+    alone = shrunk_differences(rows, classes).square().sum()
+    known = shrunk_differences(copies, of, torch.arange(40).repeat_interleave(10)).square().sum()
+    taken_for_evidence = shrunk_differences(copies, of).square().sum()
     assert known < 2 * alone + 0.1
     assert taken_for_evidence > 5 * known
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float64, Int64
@@ -14,19 +13,18 @@ from excise.erasers.budget import BudgetedEraser, folds, leace_map, mean_squared
 from excise.erasers.gaussian_transport import transports
 from excise.erasers.router import FOLDS, ROUTER_WAIVER, Router, calibrated_router
 from excise.erasers.scaled import ScaledMap
-from excise.stats.shrinkage import shrink_covariance
+from excise.erasers.shrunk_moments import (
+    class_means,
+    predicted_differences,
+    shrunk_differences,
+    shrunk_gaps,
+    within_covariance,
+)
 from excise.types import ErasureMap, Labels
 
 _PARTS = 4
 _AXES = 256  # Of largest variance; class covariances are matched in them.
-_RANK = 32  # Of a row's move within them: what a row costs.
-# Rows that a background counts for, at most, in the covariance within classes: it is of other texts.
-_BACKGROUND_ROWS = 1000
-# Ranks at which the blocks of the axes begin: what labels can tell fades with the rank of an axis, and a block has one
-# shrinkage for all.
-_MEAN_BLOCKS = (0, 16, 64, 128, 256)
-_BLOCKS = (0, 4, 16, 64, 128)
-_PERMUTATIONS = 10
+_RANK = 30  # Of a row's move within them; with two classes' shifts 32, which products like.
 # Least variance of a class, in the pooled one: a difference that is only estimated could take it below zero.
 _FLOOR = 0.1
 _BISECTIONS = 24
@@ -64,13 +62,16 @@ class RoutedSubspaceMap(ErasureMap):
         weight, bias, inputs, moves, outputs, shifts = (
             t.to(x.dtype) for t in (self.weight, self.bias, self.inputs, self.moves, self.outputs, self.shifts)
         )
-        # Two products with all d dimensions, as few as there can be: they and the memory are what a row costs.
-        k, q, _ = moves.shape
-        read = x @ torch.cat([weight, inputs], dim=1)
-        posterior = torch.softmax(read[..., :k] + bias, dim=-1)
-        moved = (read[..., k:] @ moves.movedim(1, 0).flatten(1)).unflatten(-1, (k, q))  # Of every class.
-        inside = (posterior.unsqueeze(-2) @ moved).squeeze(-2)
-        return x + torch.cat([posterior, inside], dim=-1) @ torch.cat([shifts, outputs])
+        # Two products with all d dimensions, as few as there can be, and one pass over the memory of the output: they
+        # are what a row costs.
+        k, flat = len(moves), x.reshape(-1, self.d)
+        read = flat @ torch.cat([weight, inputs], dim=1)
+        posterior = torch.softmax(read[:, :k] + bias, dim=-1)
+        moved = torch.zeros_like(read[:, k:])
+        for c, move in enumerate(moves):
+            moved += posterior[:, c : c + 1] * (read[:, k:] @ move)
+        edit = torch.cat([posterior, moved], dim=1), torch.cat([shifts, outputs])
+        return torch.addmm(flat, *edit).reshape(x.shape)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class BudgetedTransport(BudgetedEraser):
       the shift b_c of the mean to the mean of all is multiplied by 1 / (1 + mu s_i): s_i is the variance along axis i
       in units of the mean variance, h_ij = s_i s_j / (s_i + s_j). To second order this is the edit of least mean square
       at which the J-divergence between the classes falls to a given size: moves in directions of small variance are
-      cheap, and tell as much. Of A_c the 32 leading directions are kept;
+      cheap, and tell as much. Of A_c the 30 leading directions are kept;
     - both are divided by how far the posteriors of the classes lie apart;
     - mu is the smallest at which the edit keeps to the budget. Fits on three quarters of the rows first tell by how
       much the edit of new rows differs from that of fitted rows.
@@ -135,15 +136,15 @@ def _fitted(
     """The map whose edit of the fitted rows is at most `budget` times LEACE's."""
     n = len(x)
     priors = torch.bincount(classes).to(x) / n
-    means = _class_means(x, classes)
+    means = class_means(x, classes)
     centred = x - means[classes]
     leace = leace_map(x, classes)
     unit = mean_squared_edit(leace, x)
     if not centred.any() or not unit > 0:  # Rows that vary between classes alone, or not: nothing but the shift.
         return ScaledMap(leace, x.new_tensor(min(budget, 1.0) ** 0.5))
     background = background - background.mean(dim=0)
-    within, of_others = _within(centred, background)
-    gaps = _shrunk_gaps(x, centred, classes, groups, within if of_others is None else of_others)
+    within, of_others = within_covariance(centred, background)
+    gaps = shrunk_gaps(x, centred, classes, groups, within if of_others is None else of_others)
 
     variances, axes = (part.flip(-1) for part in linalg.eigh(within))
     variances = variances.clamp(min=1e-9 * variances[0])
@@ -153,7 +154,9 @@ def _fitted(
     sd = variances[:r].sqrt()
     inner = axes[:, :r]
     rows = centred @ inner / sd
-    differences = _differences(rows, classes, groups, _predicted(background @ inner / sd, gaps @ inner / sd))
+    differences = shrunk_differences(
+        rows, classes, groups, predicted_differences(background @ inner / sd, gaps @ inner / sd)
+    )
     covariances = torch.stack([_at_least(torch.eye(r).to(x) + found, _FLOOR) for found in differences])
     router = calibrated_router(x, classes, groups)
     sureness = _sureness(router, classes)
@@ -191,86 +194,6 @@ def _fitted(
     )
 
 
-def _within(centred: Float64[Tensor, "n d"], background: Float64[Tensor, "m d"]) -> tuple[Tensor, Tensor | None]:
-    """Covariance within classes [d, d], and that of the background if there is one, at the same scale."""
-    n, m = len(centred), len(background)
-    own = centred.mT @ centred / n
-    if not m:
-        return shrink_covariance(own, n), None
-    others = shrink_covariance(background.mT @ background / m, m)
-    variances, axes = linalg.eigh(others)
-    # Only its shape is of use: how far texts of another kind lie apart says nothing of these.
-    others = others * ((centred @ axes).square().mean(dim=0) / variances).median()
-    counts = min(m, _BACKGROUND_ROWS)
-    return (n * own + counts * others) / (n + counts), others
-
-
-def _shrunk_gaps(
-    x: Float64[Tensor, "n d"],
-    centred: Float64[Tensor, "n d"],
-    classes: Int64[Tensor, " n"],
-    groups: Int64[Tensor, " n"] | None,
-    covariance: Float64[Tensor, "d d"],
-) -> Float64[Tensor, "k d"]:
-    """Class means less the mean of all, shrunk block by block of the covariance's axes by what permuted labels find."""
-    variances, axes = (part.flip(-1) for part in linalg.eigh(covariance))
-    weights = 1 / variances.clamp(min=1e-9 * variances[0])
-    found = (_class_means(x, classes) - x.mean(dim=0)) @ axes
-    rows = centred @ axes
-    generator, null = torch.Generator().manual_seed(0), torch.zeros_like(found)
-    for _ in range(_PERMUTATIONS):
-        null += _class_means(rows, _permuted(classes, groups, generator)).square() / _PERMUTATIONS
-    for block in _blocks(_MEAN_BLOCKS, len(variances)):
-        noise, signal = (part[:, block] @ weights[block] for part in (null, found.square()))
-        found[:, block] *= _kept(noise, signal)[:, None]
-    return found @ axes.mT
-
-
-def _predicted(background: Float64[Tensor, "m r"], gaps: Float64[Tensor, "k r"]) -> Float64[Tensor, "k r r"] | None:
-    """How variances change along each class's gap in other texts: E[(gap'y) y y'] over white rows y of mean 0."""
-    if not len(background):
-        return None
-    scores = background @ gaps.mT
-    return torch.stack([(background * score[:, None]).mT @ background for score in scores.mT]) / len(background)
-
-
-def _differences(
-    rows: Float64[Tensor, "n r"],
-    classes: Int64[Tensor, " n"],
-    groups: Int64[Tensor, " n"] | None = None,
-    predicted: Float64[Tensor, "k r r"] | None = None,
-) -> Float64[Tensor, "k r r"]:
-    """Covariance of each class less the pooled one. Block by block, a multiple of what was predicted, and of the rest
-    what permuted labels do not find too."""
-    generator = torch.Generator().manual_seed(0)
-    found, null = _deviations(rows, classes), rows.new_zeros(())
-    for _ in range(_PERMUTATIONS):
-        null = null + _deviations(rows, _permuted(classes, groups, generator)).square() / _PERMUTATIONS
-    blocks = _blocks(_BLOCKS, rows.shape[1])
-    for i in blocks:
-        for j in blocks:
-            rest = found[:, i, j]
-            guess = torch.zeros_like(rest)
-            if predicted is not None:
-                guess = predicted[:, i, j]
-                size = guess.square().sum(dim=(1, 2)).clamp(min=torch.finfo(guess.dtype).tiny)
-                guess = guess * ((guess * rest).sum(dim=(1, 2)) / size)[:, None, None]
-                rest = rest - guess
-            kept = _kept(null[:, i, j].sum(dim=(1, 2)), rest.square().sum(dim=(1, 2)))
-            found[:, i, j] = guess + rest * kept[:, None, None]
-    return found
-
-
-def _blocks(edges: tuple[int, ...], size: int) -> list[slice]:
-    """Ranks that share a shrinkage."""
-    return [slice(a, b) for a, b in pairwise([*(edge for edge in edges if edge < size), size])]
-
-
-def _kept(noise: Tensor, found: Tensor) -> Tensor:
-    """The share of an estimate to keep, from the squared size of noise and of what was found (James and Stein)."""
-    return (1 - noise / found.clamp(min=torch.finfo(found.dtype).tiny)).clamp(min=0)
-
-
 def _leading(
     moves: Float64[Tensor, "k r r"], sd: Float64[Tensor, " r"]
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -281,40 +204,6 @@ def _leading(
     writes = linalg.svd(torch.cat(list(reads.mT @ white)), full_matrices=False).Vh[:_RANK].mT
     of_reads, of_writes = ((basis / sd[:, None], (basis * sd[:, None]).mT) for basis in (reads, writes))
     return of_reads, of_writes
-
-
-def _class_means(rows: Tensor, classes: Tensor) -> Tensor:
-    """[k, d]."""
-    return torch.stack([rows[classes == c].mean(dim=0) for c in range(int(classes.max()) + 1)])
-
-
-def _permuted(
-    classes: Int64[Tensor, " n"], groups: Int64[Tensor, " n"] | None, generator: torch.Generator
-) -> Int64[Tensor, " n"]:
-    """Classes as chance would deal them: among the rows of a group, or, where all its rows are of one class, among the
-    groups of its size."""
-    if groups is None:
-        return classes[torch.randperm(len(classes), generator=generator).to(classes.device)]
-    dealt = classes.clone()
-    of_one_class: dict[int, list[Tensor]] = {}
-    sizes = groups.unique(return_counts=True)[1]
-    for rows in torch.split(groups.argsort(stable=True), sizes.tolist()):
-        if bool((classes[rows] == classes[rows[0]]).all()):
-            of_one_class.setdefault(len(rows), []).append(rows)
-        else:
-            order = torch.randperm(len(rows), generator=generator)
-            dealt[rows] = classes[rows[order.to(rows.device)]]
-    for same_size in map(torch.stack, of_one_class.values()):
-        order = torch.randperm(len(same_size), generator=generator)
-        dealt[same_size] = classes[same_size[order.to(classes.device)]]
-    return dealt
-
-
-def _deviations(rows: Tensor, classes: Tensor) -> Tensor:
-    """Second moment of each class less that of all rows, [k, r, r]. rows: centred by class."""
-    pooled = rows.mT @ rows / len(rows)
-    members = (rows[classes == c] for c in range(int(classes.max()) + 1))
-    return torch.stack([part.mT @ part / len(part) for part in members]) - pooled
 
 
 def _at_least(covariance: Tensor, least: float) -> Tensor:

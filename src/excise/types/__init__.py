@@ -2,11 +2,12 @@
 
 from excise.types.concept import Card, Concept
 from excise.types.data import ConceptData
-from excise.types.eraser import Encoder, EncodingMap, Eraser, ErasureMap, FittedMap, Guarantee, Oracle, OracleMap
+from excise.types.eraser import Encoder, Eraser, Guarantee, Oracle
 from excise.types.errors import ExciseError
 from excise.types.files import write_atomically
 from excise.types.inputs import check_activations, check_finite
 from excise.types.labels import Labels
+from excise.types.maps import EncodingMap, ErasureMap, FittedMap, OracleMap
 from excise.types.probe import FittedProbe, Probe, TrainingRows
 from excise.types.site import Pooling, Site
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from excise.types.errors import ExciseError
-from excise.types.inputs import check_activations
+from excise.types.inputs import check_activations, check_background
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +70,7 @@ class ConceptData:
             kept = torch.tensor(_numbered(task, "task label")[0], dtype=torch.int64, device=tensor.device)
         others = None
         if background is not None:
-            others = check_activations(background, "background").to(tensor.device)
-            if others.shape[1] != tensor.shape[1]:
-                raise ExciseError(
-                    f"background has {others.shape[1]} dimensions and x {tensor.shape[1]}; capture both at one site"
-                )
+            others = check_background(background, tensor).to(tensor.device)
             known = {row.numpy().tobytes() for row in tensor.double().cpu()}
             shared = sum(row.numpy().tobytes() in known for row in others.double().cpu())
             if shared:

@@ -1,4 +1,4 @@
-"""The two halves of every method: settings (`Eraser`, `Oracle`) and result (`ErasureMap`, `OracleMap`)."""
+"""Settings of a method (`Eraser`, `Oracle`), whose `fit` gives a map."""
 
 from __future__ import annotations
 
@@ -11,115 +11,16 @@ from typing import Any, ClassVar, Literal, NoReturn, TypeVar
 
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from excise.types.errors import ExciseError
-from excise.types.inputs import as_tensor, check_activations
+from excise.types.inputs import check_activations, check_background
 from excise.types.labels import Kind, Labels
+from excise.types.maps import EncodingMap, ErasureMap, FittedMap, OracleMap
 
 Guarantee = Literal["none", "linear", "quadratic", "total"]
 Accepts = Literal["binary", "classes", "any"]
 _NEEDS = {"binary": "two classes", "classes": "classes"}
-
-
-class FittedMap(nn.Module, ABC):
-    """What fitting gives: a module whose tensors are buffers.
-
-    A subclass takes its tensors as constructor arguments and hands them on by name; they become buffers, so
-    `state_dict`, `save`, `to` and `load` need no further code.
-    """
-
-    provenance: dict[str, Any]
-    """How the map came about: eraser, settings, rows and dimensions it was fitted on. Stored in the file header."""
-
-    def __init__(self, **tensors: Tensor) -> None:
-        super().__init__()
-        self.provenance = {}
-        for name, tensor in tensors.items():
-            # A copy: buffers that share memory could not be saved.
-            self.register_buffer(name, tensor.detach().clone(memory_format=torch.contiguous_format))
-
-    @property
-    @abstractmethod
-    def d(self) -> int:
-        """Dimensions of the space it was fitted in."""
-
-    def _checked(self, x: Tensor) -> Tensor:
-        """x in float32 or float64, whichever it is nearer to."""
-        if x.ndim == 0 or x.shape[-1] != self.d:
-            raise ExciseError(
-                f"this map was fitted in {self.d} dimensions and got x of shape {tuple(x.shape)}; is it another site "
-                f"or model?"
-            )
-        if not x.is_floating_point():
-            raise ExciseError(f"x has dtype {x.dtype}; activations must be floating point")
-        return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-class ErasureMap(FittedMap):
-    """A fitted map x -> x' within one space. It needs no label, treats every row alone and never changes its input."""
-
-    @property
-    def d_out(self) -> int:
-        """Dimensions of the output."""
-        return self.d
-
-    @abstractmethod
-    def _map(self, x: Tensor) -> Tensor:
-        """x [..., d] in float32 or float64 -> x' of the same shape and dtype, in memory of its own."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., d] -> x' [..., d_out] of the same dtype and device; half precision is computed in float32.
-
-        Raises:
-            ExciseError: another last dimension than at fit time, or integer input.
-        """
-        return self._map(self._checked(x)).to(x.dtype)
-
-
-class EncodingMap(ErasureMap):
-    """A map into a space of its own: its output cannot be put back into the model, and the size of its edit means
-    nothing. It is graded on what probes read of the concept and of the tasks that were to be kept."""
-
-    @property
-    @abstractmethod
-    def d_out(self) -> int:
-        """Dimensions of the space it maps to."""
-
-    @abstractmethod
-    def _map(self, x: Tensor) -> Tensor:
-        """x [..., d] in float32 or float64 -> [..., d_out], same dtype."""
-
-
-class OracleMap(FittedMap):
-    """A map that must be told the label of every row: a bound for others, never an eraser."""
-
-    @abstractmethod
-    def _map(self, x: Tensor, columns: Tensor) -> Tensor:
-        """x [n, d] and the concept's columns [n, k], same dtype -> x' [n, d]."""
-
-    def forward(self, x: Tensor, z: Tensor | npt.ArrayLike) -> Tensor:
-        """x [n, d] with labels z in the form that was fitted -> x' [n, d].
-
-        Raises:
-            ExciseError: other dimensions than at fit time, or labels that were not there then.
-        """
-        labels = as_tensor(z).to(x.device)
-        values = self.get_buffer("values")
-        work = self._checked(x)
-        if len(labels) != len(x):
-            raise ExciseError(f"x has {len(x)} rows and z {len(labels)}; an oracle needs the label of every row")
-        if labels.ndim == 2 and labels.shape[1] == 1:
-            labels = labels[:, 0]
-        if labels.ndim == 1 and len(values):
-            member = labels[:, None] == values
-            if not member.any(dim=1).all():
-                unknown = labels[~member.any(dim=1)][0].item()
-                raise ExciseError(f"class {unknown} was not among the fitted ones, {values.tolist()}")
-            columns = member.to(work.dtype)
-        else:
-            columns = labels.reshape(len(x), -1).to(work.dtype)
-        return self._map(work, columns).to(x.dtype)
 
 
 Fitted = TypeVar("Fitted", bound=FittedMap)
@@ -242,28 +143,22 @@ class Eraser(Method):
         if groups is not None:
             labels = labels.in_groups(groups)
         if background is not None:
-            return self._signed(self._fit_beside(x.double(), labels, self._read_background(background, x, y)), *x.shape)
+            self._check_beside(y)
+            others = check_background(background, x).double().to(x.device)
+            return self._signed(self._fit_beside(x.double(), labels, others), *x.shape)
         if y is None:
             return self._signed(self._fit_checked(x, labels), *x.shape)
         if not self.keeps_task():
             self._refuse_task()
         return self._signed(self._fit_keeping(x.double(), labels, Labels.of(y, len(x), "y").to(x.device)), *x.shape)
 
-    def _read_background(self, rows: Tensor | npt.ArrayLike, x: Tensor, y: Tensor | npt.ArrayLike | None) -> Tensor:
-        """Checked, float64 on x's device."""
+    def _check_beside(self, y: Tensor | npt.ArrayLike | None) -> None:
+        """Raises ExciseError if the method cannot learn from a background, or not while it keeps a task."""
         if not self.reads_background():
             can = _names(type(self), lambda m: issubclass(m, Eraser) and m._fit_beside is not Eraser._fit_beside)
             raise ExciseError(f"{self.name} cannot learn from a background; these can: {can}")
         if y is not None:
             self._refuse_task()
-        background = check_activations(rows, "background").double().to(x.device)
-        if background.shape[1] != x.shape[1]:
-            raise ExciseError(
-                f"background has {background.shape[1]} dimensions and x has {x.shape[1]}; capture both at one site"
-            )
-        if bool((background == background[:1]).all()):
-            raise ExciseError("background is the same in every row; give activations of a few thousand other texts")
-        return background
 
     def _refuse_task(self) -> NoReturn:
         can = _names(type(self), lambda m: issubclass(m, Eraser) and m.keeps_task())

@@ -30,6 +30,22 @@ def check_activations(x: Tensor | npt.ArrayLike, name: str = "x") -> Tensor:
     return tensor
 
 
+def check_background(rows: Tensor | npt.ArrayLike, x: Tensor) -> Tensor:
+    """Returns activations of other texts [m, d] for x [n, d], as `check_activations` does.
+
+    Raises:
+        ExciseError: what `check_activations` refuses, other dimensions than x has, or rows that are all the same.
+    """
+    background = check_activations(rows, "background")
+    if background.shape[1] != x.shape[1]:
+        raise ExciseError(
+            f"background has {background.shape[1]} dimensions and x has {x.shape[1]}; capture both at one site"
+        )
+    if bool((background == background[:1]).all()):
+        raise ExciseError("background is the same in every row; give activations of a few thousand other texts")
+    return background
+
+
 def check_finite(x: Tensor, name: str) -> None:
     """Raises ExciseError with the first row of x [n, ...] that holds NaN or infinity."""
     # A sum is NaN or infinite when any entry is (or when it overflows, which the mask then clears up): one pass, no
