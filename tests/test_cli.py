@@ -288,3 +288,16 @@ def test_concepts() -> None:
     assert card["card"]["definition"]
     assert {example["label"] for example in card["examples"]} == {0, 1}
     assert "does not count" in ok("concepts", "show", "sarcasm")
+
+
+def test_fit_beside_a_background(arrays: Path) -> None:
+    np.save(arrays / "others.npy", np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32))
+    rows = (arrays / "train.npy", "--labels", arrays / "train_z.npy", "--background", arrays / "others.npy")
+    plain, beside = arrays / "plain.safetensors", arrays / "beside.safetensors"
+    ok("fit", *rows[:3], "--eraser", "BudgetedTransport", "--out", plain)
+    ok("fit", *rows, "--eraser", "BudgetedTransport", "--budget", "0.5", "--out", beside)
+    assert not np.array_equal(load_file(plain)["inputs"], load_file(beside)["inputs"])
+    refused = excise("fit", *rows, "--out", arrays / "leace.safetensors")
+    assert refused.returncode != 0
+    assert "Leace cannot learn from a background" in refused.stderr
+    assert not (arrays / "leace.safetensors").exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from excise.bench import grade
+from excise.bench import Grade, grade
 from excise.erasers import BudgetedTransport, Leace, Scaled
 from excise.erasers.budgeted_transport import _smallest
 from excise.erasers.shrunk_moments import shrunk_differences
@@ -169,9 +169,13 @@ def test_the_background_reaches_the_eraser_through_a_grade() -> None:
     budgeted = BudgetedTransport()
     with_it, without = (grade(budgeted, data, probes=[Linear()]) for data in (beside, plain))
     assert (with_it.edit != without.edit).any()
+    assert (with_it.n_background, without.n_background) == (3000, 0)
+    assert Grade.from_json(with_it.to_json()).n_background == 3000
     scaled = grade(Scaled(budgeted, 0.5), beside, probes=[Linear()])
     assert scaled.budget.value == pytest.approx(0.5, rel=0.15)
-    assert (grade(Leace(), beside, probes=[Linear()]).edit == grade(Leace(), plain, probes=[Linear()]).edit).all()
+    leace, plain_leace = (grade(Leace(), data, probes=[Linear()]) for data in (beside, plain))
+    assert (leace.edit == plain_leace.edit).all()
+    assert leace.n_background == 0
 
 
 def test_backgrounds_that_cannot_be_used_are_refused() -> None:

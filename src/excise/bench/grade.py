@@ -48,6 +48,7 @@ class Grade:
         task: for each probe, whether one trained on erased rows named each row's class of the task to keep; empty
             without a task.
         task_chance: accuracy of always naming the task's commonest class.
+        n_background: rows of other texts that the eraser learnt from, without labels; 0 for one that cannot.
     """
 
     concept: str
@@ -73,6 +74,7 @@ class Grade:
     kind: Kind = "eraser"
     task: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     task_chance: float = 0.0
+    n_background: int = 0
 
     def accuracy(self, probe: str) -> Interval:
         """Folded accuracy of a probe on test rows with its 95% interval."""
@@ -249,4 +251,10 @@ def grade(
         kind=kind,
         task={probe: rows[tested] for probe, rows in task.items()},
         task_chance=0.0 if y is None else chance(y[tested]),
+        n_background=_n_background(eraser, data),
     )
+
+
+def _n_background(eraser: Eraser | Oracle, data: ConceptData) -> int:
+    reads = isinstance(eraser, Eraser) and eraser.reads_background()
+    return len(data.background) if reads and data.background is not None else 0

@@ -93,6 +93,8 @@ def _data_digest(data: ConceptData) -> str:
     task = np.zeros(0) if data.task is None else data.task.cpu().numpy()
     for array in (data.x.double().cpu().numpy(), data.z.cpu().numpy(), data.groups, task):
         digest.update(array.tobytes())
+    if data.background is not None:
+        digest.update(b"background" + data.background.double().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
