@@ -6,6 +6,7 @@ texts and without.
     python benchmarks/champion.py background   # by number of background rows
     python benchmarks/champion.py ablation     # with one part taken out
     python benchmarks/champion.py held-out     # the concepts that nothing was chosen on, full panel
+    python benchmarks/champion.py held-out-400 # the same with 400 fitting rows; 96 train the probes
 
 The background is the texts of the concepts to develop on, without their labels and without the concept itself. Keeps a
 file a cell under results/champion and computes what is missing; running it accepts Gemma's terms. 20 to 40 minutes
@@ -48,6 +49,7 @@ WITHOUT = {
 }
 LAYERS = {"smollm2-135m-instruct": (8, 14, 20), "gemma-3-270m": (5, 9, 13)}
 MAIN = ("smollm2-135m-instruct", "14:mean")
+HELD_OUT = {"held-out": None, "held-out-400": 400}
 FEW = "Linear,PolynomialSvm,RbfSvm,Forest"
 
 
@@ -84,8 +86,9 @@ class Cell:
 def planned(part: str) -> list[Cell]:
     """Cells of one part."""
     few = dev_concepts()[::8]
-    if part == "held-out":
-        return [Cell(*MAIN, concept, eraser, "full") for concept in held_out_concepts() for eraser in (*ERASERS, WITH)]
+    if part in HELD_OUT:
+        shown = (*ERASERS, WITH)
+        return [Cell(*MAIN, c, eraser, "full", HELD_OUT[part]) for c in held_out_concepts() for eraser in shown]
     if part == "labels":
         return [Cell(*MAIN, c, eraser, FEW, n) for n in (100, 200, 400) for c in few for eraser in (*ERASERS, WITH)]
     if part == "background":
@@ -192,7 +195,7 @@ def report(title: str, cells: list[Cell], wide: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["sites", "labels", "background", "ablation", "held-out"])
+    parser.add_argument("part", choices=["sites", "labels", "background", "ablation", *HELD_OUT])
     part = parser.parse_args().part
     cells = planned(part)
     compute(cells)
@@ -200,7 +203,7 @@ def main() -> None:
         model, site, n = block
         title = f"{model}, {site}" + (f", {n} fitting rows" if n else "")
         here = [cell for cell in cells if (cell.model, cell.site, cell.n_fit) == block]
-        report(title, here, wide=part == "held-out")
+        report(title, here, wide=part in HELD_OUT)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from champion_bounds import PROBES, asked
 from joblib import Parallel, delayed
 from torch import Tensor
 
-from excise.erasers import BudgetedTransport, Leace, MmdNetwork, NoEdit
+from excise.erasers import BudgetedTransport, Leace, NoEdit
 from excise.erasers.budgeted_transport import _at_least
 from excise.erasers.shrunk_moments import shrunk_differences
 from excise.measures.edit import squared_edit
@@ -28,7 +28,6 @@ PROBE_ROWS, TEST_ROWS = 248, 2000
 ERASERS: dict[str, Eraser] = {
     "no edit": NoEdit(),
     "LEACE": Leace(),
-    "MMD network": MmdNetwork(),
     "budgeted transport": BudgetedTransport(),
     "  at 2 budgets": BudgetedTransport(budget=2.0),
 }
