@@ -22,7 +22,7 @@ from excise.concepts import load_concept, read_jsonl
 from excise.concepts.builtin import STARTERS
 from excise.erasers import BudgetedTransport, GaussianTransport, Leace, MmdNetwork
 from excise.erasers.gaussian_transport import transports
-from excise.erasers.shrunk_moments import shrunk_differences, shrunk_gaps, within_covariance
+from excise.erasers.shrunk_moments import OtherTexts, shrunk_differences, shrunk_gaps, within_covariance
 from excise.measures.edit import squared_edit
 from excise.models import capture, language_model
 from excise.probes import panel
@@ -53,7 +53,7 @@ def true_labels_shrunk_means(x: Tensor, z: Tensor, groups: Tensor, parts: Parts,
     fit = parts[0]
     rows, classes = x[fit], z[fit]
     centred = rows - means_of(rows, classes)[classes]
-    _, covariance = within_covariance(centred, background - background.mean(dim=0))
+    _, covariance = within_covariance(centred, OtherTexts.of(background))
     assert covariance is not None
     return x - shrunk_gaps(rows, centred, classes, groups[fit], covariance)[z]
 

@@ -163,6 +163,17 @@ def test_a_background_of_noise_does_no_harm() -> None:
     assert spreads_apart(beside(fresh), of_fresh) < spreads_apart(alone(fresh), of_fresh) + 0.02
 
 
+def test_a_background_that_varies_in_other_directions_is_left_out_and_said_to_be() -> None:
+    """Covariances of class would come out negative in its axes, and what they ask for eat the budget of the means."""
+    x, z = concept_of(100, 1)
+    turned = torch.linalg.qr(torch.randn(60, 60, generator=torch.Generator().manual_seed(5), dtype=torch.float64)).Q
+    x = x * torch.linspace(0.1, 3, 60)
+    foreign = tilted(3000, 3)[0] * torch.linspace(0.1, 3, 60) @ turned
+    with pytest.warns(UserWarning, match="background was not used"):
+        beside = BudgetedTransport().fit(x, z, background=foreign)
+    assert torch.equal(beside(x), BudgetedTransport().fit(x, z)(x))
+
+
 def test_the_background_reaches_the_eraser_through_a_grade() -> None:
     x, z = concept_of(400, 1)
     plain, beside = (ConceptData.of(x, z.tolist(), background=rows) for rows in (None, tilted(3000, 3)[0]))

@@ -48,7 +48,7 @@ class Grade:
         task: for each probe, whether one trained on erased rows named each row's class of the task to keep; empty
             without a task.
         task_chance: accuracy of always naming the task's commonest class.
-        n_background: rows of other texts that the eraser learnt from, without labels; 0 for one that cannot.
+        n_background: rows of other texts that the eraser was given, without labels; 0 for one that cannot use them.
     """
 
     concept: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from excise.erasers.gaussian_transport import transports
 from excise.erasers.router import FOLDS, ROUTER_WAIVER, Router, calibrated_router
 from excise.erasers.scaled import ScaledMap
 from excise.erasers.shrunk_moments import (
+    OtherTexts,
     class_means,
     predicted_differences,
     shrunk_differences,
@@ -100,8 +102,10 @@ class BudgetedTransport(BudgetedEraser):
     - mu is the smallest at which the edit keeps to the budget. Fits on three quarters of the rows first tell by how
       much the edit of new rows differs from that of fitted rows.
 
-    Give it 250 labelled rows or more, and a background of thousands: any texts at the same site, the more and the
-    nearer in kind the better. Derivation and figures: docs/champion.md.
+    Give it 250 labelled rows or more, and a background of thousands: texts at the same site, the more and the nearer in
+    kind the better. One that describes the rows' covariance badly is left out, with a warning.
+
+    Derivation and figures: docs/champion.md.
     """
 
     title = "budgeted transport"
@@ -113,24 +117,34 @@ class BudgetedTransport(BudgetedEraser):
     min_class_rows = 2 * FOLDS
 
     def _fit(self, x: Tensor, z: Labels) -> ErasureMap:
-        return self._fit_beside(x, z, x.new_zeros(0, x.shape[1]))
+        return self._fit_with(x, z, None)
 
     def _fit_beside(self, x: Tensor, z: Labels, background: Tensor) -> ErasureMap:
+        others = OtherTexts.of(background)
+        if others.describe(x, z.of_rows, z.groups):
+            return self._fit_with(x, z, others)
+        warnings.warn(
+            "the background was not used: its rows vary in other directions than those of x. Give texts nearer in kind",
+            stacklevel=3,
+        )
+        return self._fit_with(x, z, None)
+
+    def _fit_with(self, x: Tensor, z: Labels, others: OtherTexts | None) -> ErasureMap:
         classes = z.of_rows
         spent = allowed = 0.0
         for part in folds(x, classes, _PARTS, z.groups):
-            fitted = _fitted(part.x, part.classes, part.groups, background, self.budget)
+            fitted = _fitted(part.x, part.classes, part.groups, others, self.budget)
             spent += mean_squared_edit(fitted, part.x_out)
             allowed += self.budget * part.leace
         budget = self.budget * allowed / spent if spent > 0 else self.budget
-        return _fitted(x, classes, z.groups, background, budget)
+        return _fitted(x, classes, z.groups, others, budget)
 
 
 def _fitted(
     x: Float64[Tensor, "n d"],
     classes: Int64[Tensor, " n"],
     groups: Int64[Tensor, " n"] | None,
-    background: Float64[Tensor, "m d"],
+    others: OtherTexts | None,
     budget: float,
 ) -> ErasureMap:
     """The map whose edit of the fitted rows is at most `budget` times LEACE's."""
@@ -142,21 +156,19 @@ def _fitted(
     unit = mean_squared_edit(leace, x)
     if not centred.any() or not unit > 0:  # Rows that vary between classes alone, or not: nothing but the shift.
         return ScaledMap(leace, x.new_tensor(min(budget, 1.0) ** 0.5))
-    background = background - background.mean(dim=0)
-    within, of_others = within_covariance(centred, background)
+    within, of_others = within_covariance(centred, others)
     gaps = shrunk_gaps(x, centred, classes, groups, within if of_others is None else of_others)
 
     variances, axes = (part.flip(-1) for part in linalg.eigh(within))
     variances = variances.clamp(min=1e-9 * variances[0])
     r = min(_AXES, int((variances > 1e-6 * variances[0]).sum()))
-    if not len(background):
+    if others is None:
         r = min(r, n - len(means))  # More axes than the rows span are no axes of theirs.
     sd = variances[:r].sqrt()
     inner = axes[:, :r]
     rows = centred @ inner / sd
-    differences = shrunk_differences(
-        rows, classes, groups, predicted_differences(background @ inner / sd, gaps @ inner / sd)
-    )
+    predicted = None if others is None else predicted_differences(others.rows @ inner / sd, gaps @ inner / sd)
+    differences = shrunk_differences(rows, classes, groups, predicted)
     covariances = torch.stack([_at_least(torch.eye(r).to(x) + found, _FLOOR) for found in differences])
     router = calibrated_router(x, classes, groups)
     sureness = _sureness(router, classes)

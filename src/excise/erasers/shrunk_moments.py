@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor, linalg
 
+from excise.erasers.budget import row_folds
 from excise.stats.shrinkage import shrink_covariance
 
 # Rows that a background counts for, at most, in the covariance within classes: it is of other texts.
@@ -17,6 +19,7 @@ _BACKGROUND_ROWS = 1000
 _MEAN_BLOCKS = (0, 16, 64, 128, 256)
 _BLOCKS = (0, 4, 16, 64, 128)
 _PERMUTATIONS = 10
+_PARTS = 4
 
 
 def class_means(rows: Tensor, classes: Tensor) -> Tensor:
@@ -24,20 +27,54 @@ def class_means(rows: Tensor, classes: Tensor) -> Tensor:
     return torch.stack([rows[classes == c].mean(dim=0) for c in range(int(classes.max()) + 1)])
 
 
+@dataclass(frozen=True)
+class OtherTexts:
+    """A background: rows [m, d] of mean 0, their covariance [d, d] and its variances [d] and axes [d, d]."""
+
+    rows: Float64[Tensor, "m d"]
+    covariance: Float64[Tensor, "d d"]
+    variances: Float64[Tensor, " d"]
+    axes: Float64[Tensor, "d d"]
+
+    @staticmethod
+    def of(background: Float64[Tensor, "m d"]) -> OtherTexts:
+        rows = background - background.mean(dim=0)
+        covariance = shrink_covariance(rows.mT @ rows / len(rows), len(rows))
+        return OtherTexts(rows, covariance, *linalg.eigh(covariance))
+
+    def describe(
+        self, x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], groups: Int64[Tensor, " n"] | None
+    ) -> bool:
+        """Whether these texts are near enough in kind to x to learn from: rows of x held out are likelier, as Gaussians
+        within classes, when the texts count fully in the covariance than when they count a tenth.
+        """
+        evidence = 0.0
+        for fitted, aside in row_folds(classes, groups, _PARTS):
+            i, o = (torch.from_numpy(part).to(x.device) for part in (fitted, aside))
+            means = class_means(x[i], classes[i])
+            for sign, share in ((1, 1.0), (-1, 0.1)):
+                within, _ = within_covariance(x[i] - means[classes[i]], self, share)
+                variances, axes = linalg.eigh(within)
+                variances = variances.clamp(min=1e-9 * variances[-1])
+                scores = ((x[o] - means[classes[o]]) @ axes).square() / variances
+                evidence -= sign * float(scores.sum() + len(o) * variances.log().sum()) / 2
+        return evidence > 0
+
+
 def within_covariance(
-    centred: Float64[Tensor, "n d"], background: Float64[Tensor, "m d"]
+    centred: Float64[Tensor, "n d"], others: OtherTexts | None, share: float = 1.0
 ) -> tuple[Tensor, Tensor | None]:
-    """Covariance within classes [d, d], and that of the background if there is one, at the same scale."""
-    n, m = len(centred), len(background)
+    """Covariance within classes [d, d], and that of other texts at the same scale, if there are any. share: of the rows
+    that they count for."""
+    n = len(centred)
     own = centred.mT @ centred / n
-    if not m:
+    if others is None:
         return shrink_covariance(own, n), None
-    others = shrink_covariance(background.mT @ background / m, m)
-    variances, axes = linalg.eigh(others)
+    counts = share * min(len(others.rows), _BACKGROUND_ROWS)
     # Only its shape is of use: how far texts of another kind lie apart says nothing of these.
-    others = others * ((centred @ axes).square().mean(dim=0) / variances).median()
-    counts = min(m, _BACKGROUND_ROWS)
-    return (n * own + counts * others) / (n + counts), others
+    scale = ((centred @ others.axes).square().mean(dim=0) / others.variances).median()
+    scaled = others.covariance * scale
+    return (n * own + counts * scaled) / (n + counts), scaled
 
 
 def shrunk_gaps(
@@ -61,12 +98,8 @@ def shrunk_gaps(
     return found @ axes.mT
 
 
-def predicted_differences(
-    background: Float64[Tensor, "m r"], gaps: Float64[Tensor, "k r"]
-) -> Float64[Tensor, "k r r"] | None:
+def predicted_differences(background: Float64[Tensor, "m r"], gaps: Float64[Tensor, "k r"]) -> Float64[Tensor, "k r r"]:
     """How variances change along each class's gap in other texts: E[(gap'y) y y'] over white rows y of mean 0."""
-    if not len(background):
-        return None
     scores = background @ gaps.mT
     return torch.stack([(background * score[:, None]).mT @ background for score in scores.mT]) / len(background)
 
