@@ -10,6 +10,7 @@ from excise.bench import Grade, grade
 from excise.erasers import BudgetedTransport, Leace, Scaled
 from excise.erasers.budgeted_transport import _smallest
 from excise.erasers.shrunk_moments import shrunk_differences
+from excise.measures.edit import row_dependence
 from excise.probes import Linear, Quadratic
 from excise.types import ConceptData, ExciseError
 
@@ -212,3 +213,12 @@ def test_half_precision_and_few_rows_of_background() -> None:
     x, z = concept_of(100, 1)
     for rows in (tilted(500, 3)[0].half(), tilted(2, 3)[0].bfloat16(), tilted(20, 3)[0].float()):
         assert torch.isfinite(BudgetedTransport().fit(x, z, background=rows)(x)).all()
+
+
+def test_a_small_edit_of_large_activations_does_not_depend_on_the_batch() -> None:
+    """Language models have a few dimensions that are hundreds of times the others."""
+    x, z = concept_of(200, 1)
+    x[:, 59] += 300
+    erasure = BudgetedTransport(budget=0.1).fit(x, z)
+    rows = x.float()
+    assert row_dependence(erasure, rows, rows[:50]) == []

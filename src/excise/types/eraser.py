@@ -133,7 +133,7 @@ class Eraser(Method):
             groups: [n] whole numbers, the same for rows that belong together, such as two phrasings of one text. Used
                 by methods that learn from rows held out (`BudgetedTransport`): a row whose twin was seen is not new.
             background: activations [m, d] of other texts at the same site, without labels; for methods whose
-                `reads_background()` is true. Thousands help, of any kind, the nearer to x the better; none may be a
+                `reads_background()` is true. Thousands help, the nearer to x in kind the better; none may be a
                 row that the map is tested on.
 
         Raises:
