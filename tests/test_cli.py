@@ -291,12 +291,17 @@ def test_concepts() -> None:
 
 
 def test_fit_beside_a_background(arrays: Path) -> None:
-    np.save(arrays / "others.npy", np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32))
+    x = np.load(arrays / "train.npy")
+    pairs = np.random.default_rng(0).integers(len(x), size=(2, 500))
+    np.save(arrays / "others.npy", ((x[pairs[0]] - x[pairs[1]]) / 2**0.5).astype(np.float32))
     rows = (arrays / "train.npy", "--labels", arrays / "train_z.npy", "--background", arrays / "others.npy")
     plain, beside = arrays / "plain.safetensors", arrays / "beside.safetensors"
-    ok("fit", *rows[:3], "--eraser", "BudgetedTransport", "--out", plain)
+    ok("fit", *rows[:3], "--eraser", "BudgetedTransport", "--budget", "0.5", "--out", plain)
     ok("fit", *rows, "--eraser", "BudgetedTransport", "--budget", "0.5", "--out", beside)
     assert not np.array_equal(load_file(plain)["inputs"], load_file(beside)["inputs"])
+    np.save(arrays / "holes.npy", np.full((5, 16), np.nan))
+    holes = excise("fit", *rows[:4], arrays / "holes.npy", "--eraser", "BudgetedTransport", "--out", plain)
+    assert "background has NaN" in holes.stderr
     refused = excise("fit", *rows, "--out", arrays / "leace.safetensors")
     assert refused.returncode != 0
     assert "Leace cannot learn from a background" in refused.stderr

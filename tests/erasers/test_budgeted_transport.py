@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -222,3 +224,33 @@ def test_a_small_edit_of_large_activations_does_not_depend_on_the_batch() -> Non
     erasure = BudgetedTransport(budget=0.1).fit(x, z)
     rows = x.float()
     assert row_dependence(erasure, rows, rows[:50]) == []
+
+
+def test_where_a_background_lies_and_dimensions_that_never_vary_change_nothing() -> None:
+    x, z = concept_of(120, 1)
+    others, fresh = tilted(800, 3)[0], concept_of(50, 2)[0]
+    erasure = BudgetedTransport().fit(x, z, background=others)
+    moved = BudgetedTransport().fit(x, z, background=others + 5)
+    assert torch.allclose(moved(fresh), erasure(fresh), atol=1e-9)
+    dead = torch.zeros(120, 70).double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        beside_dead = BudgetedTransport().fit(
+            torch.cat([x, dead], dim=1), z, background=torch.cat([others, torch.zeros(800, 70).double()], dim=1)
+        )
+    assert beside_dead(torch.cat([fresh, dead[:50]], dim=1)).isfinite().all()
+
+
+def test_a_background_of_the_same_rows_is_used_in_few_dimensions() -> None:
+    for d in (1, 2, 5):
+        both = torch.randn(2100, d, generator=torch.Generator().manual_seed(d), dtype=torch.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            BudgetedTransport().fit(both[:100], torch.arange(100) % 2, background=both[100:])
+
+
+def test_scaled_hands_a_background_on() -> None:
+    x, z = concept_of(120, 1)
+    others = tilted(800, 3)[0]
+    scaled = Scaled(BudgetedTransport(), 0.5).fit(x, z, background=others)
+    assert torch.equal(scaled(x), BudgetedTransport(0.5).fit(x, z, background=others)(x))

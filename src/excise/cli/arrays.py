@@ -19,21 +19,21 @@ from excise.types import ConceptData, ExciseError, check_activations, write_atom
 _FORMATS = ".npy, .safetensors (tensor 'x', or the only one) or .csv (numbers, with or without a header)"
 
 
-def read_array(path: Path) -> Tensor:
-    """Numbers [n, d] in their own dtype.
+def read_array(path: Path, name: str = "x") -> Tensor:
+    """Numbers [n, d] in their own dtype. name: what errors call them.
 
     Raises:
         ExciseError: missing, truncated or foreign file, with what to do.
     """
     if path.suffix == ".npy":
-        return check_activations(_named(path, _read_npy(path)))
+        return check_activations(_named(path, _read_npy(path)), name)
     if path.suffix == ".safetensors":
         tensors = read_safetensors(path)
         if "x" in tensors or len(tensors) == 1:
-            return check_activations(tensors.get("x", next(iter(tensors.values()))))
+            return check_activations(tensors.get("x", next(iter(tensors.values()))), name)
         raise ExciseError(f"{path}: holds {', '.join(tensors) or 'no tensors'}; name the activations 'x'")
     if path.suffix == ".csv":
-        return check_activations(torch.tensor(_read_csv(path), dtype=torch.float64))
+        return check_activations(torch.tensor(_read_csv(path), dtype=torch.float64), name)
     raise ExciseError(f"{path}: unknown kind of file; give {_FORMATS}")
 
 

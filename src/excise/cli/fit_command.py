@@ -41,7 +41,7 @@ def fit(
     data = read_data(x, labels, None)
     method = kinds[eraser]() if budget is None else Scaled(kinds[eraser](), budget)
     keep = None if task is None else ConceptData.of(data.x, read_column(task, "y")).z
-    others = None if background is None else read_array(background)
+    others = None if background is None else read_array(background, "background")
     erasure = method.fit(data.x, data.z, keep, data.groups, others)
     save_map(erasure, out)
     if isinstance(erasure, EncodingMap):

@@ -128,7 +128,7 @@ class BudgetedTransport(BudgetedEraser):
         if others.describe(x, z.of_rows, z.groups):
             return self._fit_with(x, z, others)
         warnings.warn(
-            "the background was not used: its rows vary in other directions than those of x. Give texts nearer in kind",
+            "the background was not used: rows of x held out are less likely under it. Give texts nearer in kind",
             stacklevel=3,
         )
         return self._fit_with(x, z, None)

@@ -45,20 +45,28 @@ class OtherTexts:
     def describe(
         self, x: Float64[Tensor, "n d"], classes: Int64[Tensor, " n"], groups: Int64[Tensor, " n"] | None
     ) -> bool:
-        """Whether these texts are near enough in kind to x to learn from: rows of x held out are likelier, as Gaussians
-        within classes, when the texts count fully in the covariance than when they count a tenth.
+        """Whether these texts are near enough in kind to x to learn from: rows of x held out are not clearly less
+        likely, as Gaussians within classes, when the texts count fully in the covariance than when they count a tenth.
         """
-        evidence = 0.0
+        found = []
+        live = (x != x[0]).any(dim=0)  # Of a dimension that never varies, the less variance the likelier.
         for fitted, aside in row_folds(classes, groups, _PARTS):
             i, o = (torch.from_numpy(part).to(x.device) for part in (fitted, aside))
             means = class_means(x[i], classes[i])
-            for sign, share in ((1, 1.0), (-1, 0.1)):
-                within, _ = within_covariance(x[i] - means[classes[i]], self, share)
-                variances, axes = linalg.eigh(within)
-                variances = variances.clamp(min=1e-9 * variances[-1])
-                scores = ((x[o] - means[classes[o]]) @ axes).square() / variances
-                evidence -= sign * float(scores.sum() + len(o) * variances.log().sum()) / 2
-        return evidence > 0
+            tenth, full = (within_covariance(x[i] - means[classes[i]], self, share)[0] for share in (0.1, 1.0))
+            rows = (x[o] - means[classes[o]])[:, live]
+            tenth, full = (_log_likelihood(rows, within[live][:, live]) for within in (tenth, full))
+            found.append(full - tenth)
+        gains = torch.cat(found)
+        # Where there are few dimensions the two hardly differ, and the sign of a sum is chance.
+        return float(gains.sum()) >= -2 * float(gains.std()) * len(gains) ** 0.5
+
+
+def _log_likelihood(rows: Float64[Tensor, "n d"], covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, " n"]:
+    """Of each row under the Gaussian of mean 0, up to a constant."""
+    variances, axes = linalg.eigh(covariance)
+    variances = variances.clamp(min=1e-9 * variances[-1])
+    return -((rows @ axes).square() / variances + variances.log()).sum(dim=1) / 2
 
 
 def within_covariance(
@@ -72,8 +80,9 @@ def within_covariance(
         return shrink_covariance(own, n), None
     counts = share * min(len(others.rows), _BACKGROUND_ROWS)
     # Only its shape is of use: how far texts of another kind lie apart says nothing of these.
-    scale = ((centred @ others.axes).square().mean(dim=0) / others.variances).median()
-    scaled = others.covariance * scale
+    ratios = (centred @ others.axes).square().mean(dim=0) / others.variances
+    # Dimensions that never vary, such as dead latents, have none to compare.
+    scaled = others.covariance * ratios[ratios >= 1e-9 * ratios.max()].median()
     return (n * own + counts * scaled) / (n + counts), scaled
 
 
