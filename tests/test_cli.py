@@ -291,7 +291,8 @@ def test_concepts() -> None:
 
 
 def test_fit_beside_a_background(arrays: Path) -> None:
-    x = np.load(arrays / "train.npy")
+    x, z = np.load(arrays / "train.npy"), np.load(arrays / "train_z.npy")
+    x = x - np.stack([x[z == 0].mean(axis=0), x[z == 1].mean(axis=0)])[z]
     pairs = np.random.default_rng(0).integers(len(x), size=(2, 500))
     np.save(arrays / "others.npy", ((x[pairs[0]] - x[pairs[1]]) / 2**0.5).astype(np.float32))
     rows = (arrays / "train.npy", "--labels", arrays / "train_z.npy", "--background", arrays / "others.npy")
