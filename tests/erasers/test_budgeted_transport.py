@@ -11,7 +11,7 @@ import torch
 from excise.bench import Grade, grade
 from excise.erasers import BudgetedTransport, Leace, Scaled
 from excise.erasers.budgeted_transport import _smallest
-from excise.erasers.shrunk_moments import shrunk_differences
+from excise.erasers.shrunk_moments import class_means, shrunk_differences, shrunk_gaps
 from excise.measures.edit import row_dependence
 from excise.probes import Linear, Quadratic
 from excise.types import ConceptData, ExciseError
@@ -202,6 +202,7 @@ def test_backgrounds_that_cannot_be_used_are_refused() -> None:
         (rows[:0], "background is empty"),
         (rows * torch.nan, "background has NaN"),
         (rows[:1].repeat(9, 1), "same in every row"),
+        (rows * 1e160, "too large"),
     ):
         with pytest.raises(ExciseError, match=why):
             BudgetedTransport().fit(x, z, background=bad)
@@ -254,3 +255,32 @@ def test_scaled_hands_a_background_on() -> None:
     others = tilted(800, 3)[0]
     scaled = Scaled(BudgetedTransport(), 0.5).fit(x, z, background=others)
     assert torch.equal(scaled(x), BudgetedTransport(0.5).fit(x, z, background=others)(x))
+
+
+def test_rows_that_do_not_vary_within_classes_beside_a_background() -> None:
+    z = torch.arange(60) % 2
+    others = torch.randn(300, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for x in (torch.ones(60, 12).double(), z[:, None].double().repeat(1, 12)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            beside = BudgetedTransport().fit(x, z, background=others)
+        assert torch.equal(beside(x), BudgetedTransport().fit(x, z)(x))
+
+
+def test_gaps_are_kept_where_labels_vouch_for_them() -> None:
+    """Chance finds gaps too, smaller ones where the rows of a pair, which share much, swap labels."""
+    generator = torch.Generator().manual_seed(0)
+    classes, groups = torch.arange(100) % 2, torch.arange(100) // 2
+    apart = torch.zeros(2, 30, dtype=torch.float64)
+    apart[1, 0] = 1.0
+    shared = 3 * torch.randn(50, 30, generator=generator, dtype=torch.float64).repeat_interleave(2, dim=0)
+    rows = shared + torch.randn(100, 30, generator=generator, dtype=torch.float64)
+
+    def kept(x: torch.Tensor, groups: torch.Tensor | None) -> float:
+        centred = x - class_means(x, classes)[classes]
+        gaps = shrunk_gaps(x, centred, classes, groups, torch.eye(30).double())
+        return float(gaps.norm() / (class_means(x, classes) - x.mean(dim=0)).norm())
+
+    assert kept(rows, None) < 0.1
+    assert kept(rows + 3 * apart[classes], groups) > 0.8 > kept(rows + 3 * apart[classes], None)
+    assert kept(rows, groups) < 0.8

@@ -11,6 +11,7 @@ from torch import Tensor, linalg
 
 from excise.erasers.budget import row_folds
 from excise.stats.shrinkage import shrink_covariance
+from excise.types import ExciseError
 
 # Rows that a background counts for, at most, in the covariance within classes: it is of other texts.
 _BACKGROUND_ROWS = 1000
@@ -40,6 +41,8 @@ class OtherTexts:
     def of(background: Float64[Tensor, "m d"]) -> OtherTexts:
         rows = background - background.mean(dim=0)
         covariance = shrink_covariance(rows.mT @ rows / len(rows), len(rows))
+        if not covariance.square().sum().isfinite():
+            raise ExciseError("the background's values are too large for its covariance; rescale it as you did x")
         return OtherTexts(rows, covariance, *linalg.eigh(covariance))
 
     def describe(
@@ -48,8 +51,11 @@ class OtherTexts:
         """Whether these texts are near enough in kind to x to learn from: rows of x held out are not clearly less
         likely, as Gaussians within classes, when the texts count fully in the covariance than when they count a tenth.
         """
+        # Of a dimension that never varies within classes, the less variance the likelier.
+        live = (x - class_means(x, classes)[classes] != 0).any(dim=0)
+        if not live.any():
+            return True
         found = []
-        live = (x != x[0]).any(dim=0)  # Of a dimension that never varies, the less variance the likelier.
         for fitted, aside in row_folds(classes, groups, _PARTS):
             i, o = (torch.from_numpy(part).to(x.device) for part in (fitted, aside))
             means = class_means(x[i], classes[i])
