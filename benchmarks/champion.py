@@ -7,10 +7,11 @@ texts and without.
     python benchmarks/champion.py ablation     # with one part taken out
     python benchmarks/champion.py held-out     # the concepts that nothing was chosen on, full panel
     python benchmarks/champion.py held-out-400 # the same with 400 fitting rows; 96 train the probes
+    python benchmarks/champion.py published    # against every published method: three budgets, three numbers of labels
 
 The background is the texts of the concepts to develop on, without their labels and without the concept itself. Keeps a
 file a cell under results/champion and computes what is missing; running it accepts Gemma's terms. 20 to 40 minutes
-each, at most, on 2 cores, once activations are captured.
+each, at most, on 2 cores, once activations are captured; `published` an hour and a quarter.
 """
 
 from __future__ import annotations
@@ -29,15 +30,23 @@ from joblib import Parallel, delayed
 from excise.arena import dev_concepts, held_out_concepts
 from excise.bench import grade
 from excise.concepts import load_concept
-from excise.erasers import BudgetedTransport, Leace, NoEdit, budgeted_transport, shrunk_moments
+from excise.erasers import BudgetedTransport, Leace, NoEdit, Scaled, all_erasers, budgeted_transport, shrunk_moments
 from excise.models import capture, language_model
 from excise.probes import panel
 from excise.stats.splits import Split, rotations
-from excise.types import ConceptData, Site, write_atomically
+from excise.types import ConceptData, Encoder, Site, write_atomically
 
 CELLS = Path(__file__).parents[1] / "results" / "champion"
 ERASERS = {e.title: e for e in (NoEdit(), Leace(), BudgetedTransport())}
 WITH = "with background"
+# Every eraser that maps into the space of x, LEACE among them; at a budget each is scaled back as far as it needs.
+PUBLISHED = {
+    kind.title: kind()
+    for kind in all_erasers().values()
+    if not (kind.control or issubclass(kind, Encoder | BudgetedTransport))
+}
+# (fitting rows or the protocol's, budget): columns of the comparison with published methods.
+ASKED = ((None, 0.5), (None, 1.0), (None, 2.0), (100, 1.0), (200, 1.0), (400, 1.0))
 DIFFERENCES = shrunk_moments.shrunk_differences
 SIZES = {f"{n} rows": n for n in (1000, 4000)}
 # Parts of budgeted transport with a background, taken out one at a time.
@@ -64,7 +73,8 @@ def _prediction_alone(*given: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Cell:
-    """One eraser on one concept at one site; `n_fit` fitting rows, or the protocol's two fifths."""
+    """One eraser on one concept at one site; `n_fit` fitting rows, or the protocol's two fifths; as it is, or at most a
+    budget."""
 
     model: str
     site: str
@@ -72,10 +82,12 @@ class Cell:
     eraser: str
     probes: str
     n_fit: int | None = None
+    budget: float | None = None
 
     @property
     def path(self) -> Path:
-        parts = (self.model, self.site.replace(":", "-"), self.concept, self.eraser.replace(" ", "-"), self.n_fit)
+        parts = [self.model, self.site.replace(":", "-"), self.concept, self.eraser.replace(" ", "-"), self.n_fit]
+        parts += [] if self.budget is None else [self.budget]
         return CELLS / ("full" if self.probes == "full" else "few") / f"{'-'.join(map(str, parts))}.json"
 
     def read(self) -> dict[str, float]:
@@ -89,6 +101,10 @@ def planned(part: str) -> list[Cell]:
     if part in HELD_OUT:
         shown = (*ERASERS, WITH)
         return [Cell(*MAIN, c, eraser, "full", HELD_OUT[part]) for c in held_out_concepts() for eraser in shown]
+    if part == "published":
+        shown = ("no edit", *PUBLISHED, BudgetedTransport.title, WITH)
+        some = held_out_concepts()[::6]
+        return [Cell(*MAIN, c, eraser, FEW, n, at) for c in some for n, at in ASKED for eraser in shown]
     if part == "labels":
         return [Cell(*MAIN, c, eraser, FEW, n) for n in (100, 200, 400) for c in few for eraser in (*ERASERS, WITH)]
     if part == "background":
@@ -115,12 +131,14 @@ def run(cell: Cell, data: ConceptData, pool: np.ndarray) -> None:
     """pool: activations of other texts [m, d]."""
     torch.set_num_threads(1)
     splits = None if cell.n_fit is None else list(with_fitting_rows(data, cell.n_fit))
-    if cell.eraser not in ERASERS:
+    methods = ERASERS | PUBLISHED
+    if cell.eraser not in methods:
         order = np.random.default_rng(0).permutation(len(pool))[: SIZES.get(cell.eraser)]
         data = replace(data, background=torch.from_numpy(pool[order]))
     part, instead = WITHOUT.get(cell.eraser, ("_RANK", budgeted_transport._RANK))
     with patch.object(budgeted_transport, part, instead):
-        eraser = ERASERS.get(cell.eraser, BudgetedTransport())
+        eraser = methods.get(cell.eraser, BudgetedTransport())
+        eraser = eraser if cell.budget is None else Scaled(eraser, cell.budget)
         found = grade(eraser, data, probes=panel(cell.probes), splits=splits)
     figures = {probe: found.accuracy(probe).value for probe in found.correct}
     figures |= {"worst": found.worst_accuracy.value, "chance": found.chance, "spent": found.budget.value}
@@ -193,12 +211,41 @@ def report(title: str, cells: list[Cell], wide: bool) -> None:
         print(f"{probe:<14}{line}{''.join(f'{way(name, probe):>20}' for name in beyond)}", flush=True)
 
 
+def report_published(cells: list[Cell]) -> None:
+    """The strongest probe's accuracy, a line a method, a column a budget or number of labels."""
+    concepts = list(dict.fromkeys(cell.concept for cell in cells))
+    draws = np.random.default_rng(0).integers(len(concepts), size=(2000, len(concepts)))
+    found = {
+        name: {at: [c.read() for c in cells if (c.eraser, c.n_fit, c.budget) == (name, *at)] for at in ASKED}
+        for name in dict.fromkeys(cell.eraser for cell in cells)
+    }
+    worst = {
+        name: {at: np.array([one["worst"] for one in ones]) for at, ones in by.items()} for name, by in found.items()
+    }
+    print(f"\nsmollm2-135m-instruct, 14:mean, strongest of four probes: {len(concepts)} concepts")
+    heads = [f"{b:g} budgets" if n is None else f"{n} rows" for n, b in ASKED]
+    print(f"{'':<22}{''.join(f'{head:>13}' for head in heads)}{'spent at 1':>13}")
+    for name in sorted(worst, key=lambda name: -sum(values.mean() for values in worst[name].values())):
+        spent = np.mean([one["spent"] for one in found[name][None, 1.0]])
+        print(f"{name:<22}{''.join(f'{values.mean():>13.3f}' for values in worst[name].values())}{spent:>13.2f}")
+    for name in (BudgetedTransport.title, WITH):
+        print(f"\n{name} less the best published method of each column, points, with 95% intervals over concepts")
+        for head, at in zip(heads, ASKED, strict=True):
+            best = min(PUBLISHED, key=lambda other: worst[other][at].mean())
+            gain = 100 * (worst[name][at] - worst[best][at])
+            low, high = np.quantile(gain[draws].mean(axis=1), [0.025, 0.975])
+            print(f"{head:<14}{gain.mean():>6.1f} [{low:.1f}, {high:.1f}]   {best}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["sites", "labels", "background", "ablation", *HELD_OUT])
+    parser.add_argument("part", choices=["sites", "labels", "background", "ablation", "published", *HELD_OUT])
     part = parser.parse_args().part
     cells = planned(part)
     compute(cells)
+    if part == "published":
+        report_published(cells)
+        return
     for block in dict.fromkeys((cell.model, cell.site, cell.n_fit) for cell in cells):
         model, site, n = block
         title = f"{model}, {site}" + (f", {n} fitting rows" if n else "")

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 from excise.bench.records import Cell, by_place, read_records, record_path
 from excise.bench.sweep import run_sweep
-from excise.erasers import Leace, MeanProjection, NoEdit
+from excise.erasers import BudgetedTransport, Leace, MeanProjection, NoEdit
 from excise.probes import Linear
 from excise.types import ConceptData, Eraser, ErasureMap, ExciseError
 
@@ -51,6 +52,8 @@ def test_key_depends_on_everything_that_decides_the_figures(pairs: ConceptData) 
         Cell(Leace(), pairs, {**ORIGIN, "texts": "other"}, (Linear(),)),
         Cell(Leace(), dataclasses.replace(pairs, x=pairs.x + 1e-3), ORIGIN, (Linear(),)),
         Cell(Leace(), dataclasses.replace(pairs, groups=pairs.groups[::-1].copy()), ORIGIN, (Linear(),)),
+        Cell(Leace(), dataclasses.replace(pairs, background=pairs.x + 1), ORIGIN, (Linear(),)),
+        Cell(Leace(), dataclasses.replace(pairs, background=pairs.x + 2), ORIGIN, (Linear(),)),
         Cell(Leace(), pairs, ORIGIN, ()),
     ]
     assert len({base.key, *(cell.key for cell in others)}) == 1 + len(others)
@@ -67,6 +70,12 @@ def test_newest_record_of_a_setting_is_read(pairs: ConceptData, tmp_path: Path) 
     assert [record.key for record in read_records(tmp_path)] == [cell.key]
     assert len(read_records(tmp_path, ["0" * 32, cell.key])) == 1
     assert list(by_place(read_records(tmp_path))) == ["none, synthetic"]
+
+
+def test_a_background_makes_another_record(pairs: ConceptData, tmp_path: Path) -> None:
+    beside = dataclasses.replace(pairs, background=pairs.x[torch.randperm(len(pairs))] + pairs.x)
+    run_sweep([*cells(pairs, BudgetedTransport()), *cells(beside, BudgetedTransport())], tmp_path, jobs=2)
+    assert sorted(record.grade.n_background for record in read_records(tmp_path)) == [0, len(pairs)]
 
 
 def test_foreign_or_missing_records(tmp_path: Path) -> None:

@@ -172,9 +172,15 @@ def test_a_background_that_varies_in_other_directions_is_left_out_and_said_to_be
     turned = torch.linalg.qr(torch.randn(60, 60, generator=torch.Generator().manual_seed(5), dtype=torch.float64)).Q
     x = x * torch.linspace(0.1, 3, 60)
     foreign = tilted(3000, 3)[0] * torch.linspace(0.1, 3, 60) @ turned
+    for eraser in (BudgetedTransport(), Scaled(BudgetedTransport(), 1.0)):
+        with pytest.warns(UserWarning, match="background was not used") as caught:
+            beside = eraser.fit(x, z, background=foreign)
+        assert [warning.filename for warning in caught] == [__file__]
+        assert torch.equal(beside(x), BudgetedTransport().fit(x, z)(x))
+        assert beside.provenance["background"] == 0
     with pytest.warns(UserWarning, match="background was not used"):
-        beside = BudgetedTransport().fit(x, z, background=foreign)
-    assert torch.equal(beside(x), BudgetedTransport().fit(x, z)(x))
+        left_out = grade(BudgetedTransport(), ConceptData.of(x, z.tolist(), background=foreign), probes=[Linear()])
+    assert left_out.n_background == 0
 
 
 def test_the_background_reaches_the_eraser_through_a_grade() -> None:
@@ -210,6 +216,13 @@ def test_backgrounds_that_cannot_be_used_are_refused() -> None:
         BudgetedTransport().fit(x, z, z, background=rows)
     with pytest.raises(ExciseError, match="2 rows of the background are rows of x"):
         ConceptData.of(x, z.tolist(), background=torch.cat([rows, x[:2]]))
+    x[0, 0] = 0.0
+    again = torch.where(x == 0, -0.0, x)[:2]
+    for saved in (again, again.half(), again.bfloat16()):
+        with pytest.raises(ExciseError, match="2 rows of the background are rows of x"):
+            ConceptData.of(x, z.tolist(), background=torch.cat([rows.to(saved.dtype), saved]))
+        with pytest.raises(ExciseError, match="2 rows of the background are rows of x"):
+            ConceptData.of(x.to(saved.dtype), z.tolist(), background=torch.cat([rows, again]))
 
 
 def test_half_precision_and_few_rows_of_background() -> None:
@@ -254,6 +267,7 @@ def test_scaled_hands_a_background_on() -> None:
     x, z = concept_of(120, 1)
     others = tilted(800, 3)[0]
     scaled = Scaled(BudgetedTransport(), 0.5).fit(x, z, background=others)
+    assert scaled.provenance["background"] == 800
     assert torch.equal(scaled(x), BudgetedTransport(0.5).fit(x, z, background=others)(x))
 
 

@@ -48,7 +48,8 @@ class Grade:
         task: for each probe, whether one trained on erased rows named each row's class of the task to keep; empty
             without a task.
         task_chance: accuracy of always naming the task's commonest class.
-        n_background: rows of other texts that the eraser was given, without labels; 0 for one that cannot use them.
+        n_background: rows of other texts, without labels, that the eraser learned from in every rotation; 0 for one
+            that cannot use them or left them out.
     """
 
     concept: str
@@ -189,6 +190,7 @@ def grade(
     y = None if data.task is None else data.task.cpu().numpy()
     damage = {name: np.zeros(n) for name in _DAMAGE}
     flags: set[str] = set()
+    n_background: list[int] = []
     kind: Kind = "eraser"
     splits = list(rotations(z, groups, seed) if splits is None else splits)
     for turn, split in enumerate(splits):
@@ -196,6 +198,7 @@ def grade(
         if turn == 0 or not np.array_equal(split.fit, splits[turn - 1].fit):
             erasure = None if isinstance(eraser, Oracle) else fit_on_split(eraser, data, split)
             budget = fit_on_split(leace, data, split)
+            n_background.append(0 if erasure is None else erasure.provenance.get("background", 0))
         fresh = fresh_rows(eraser, data, split, turn_seed, erasure)
         kind, flags = fresh.kind, flags | fresh.flags
         test = torch.from_numpy(split.test).to(x.device)
@@ -251,10 +254,5 @@ def grade(
         kind=kind,
         task={probe: rows[tested] for probe, rows in task.items()},
         task_chance=0.0 if y is None else chance(y[tested]),
-        n_background=_n_background(eraser, data),
+        n_background=min(n_background),
     )
-
-
-def _n_background(eraser: Eraser | Oracle, data: ConceptData) -> int:
-    reads = isinstance(eraser, Eraser) and eraser.reads_background()
-    return len(data.background) if reads and data.background is not None else 0

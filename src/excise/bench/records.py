@@ -137,7 +137,7 @@ def read_records(folder: Path, keys: Sequence[str] | None = None) -> list[Record
         WHERE ? OR list_contains(?, key)
         QUALIFY row_number() OVER (
             PARTITION BY origin->>'model', origin->>'site', origin->>'dtype', grade->>'concept', grade->>'eraser',
-                         grade->>'settings', grade->>'seed'
+                         grade->>'settings', grade->>'seed', grade->>'n_background'
             ORDER BY written DESC) = 1
         ORDER BY origin, grade->>'concept', grade->>'eraser', grade->>'seed'
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -123,15 +122,9 @@ class BudgetedTransport(BudgetedEraser):
     def _fit(self, x: Tensor, z: Labels) -> ErasureMap:
         return self._fit_with(x, z, None)
 
-    def _fit_beside(self, x: Tensor, z: Labels, background: Tensor) -> ErasureMap:
+    def _fit_beside(self, x: Tensor, z: Labels, background: Tensor) -> ErasureMap | None:
         others = OtherTexts.of(background)
-        if others.describe(x, z.of_rows, z.groups):
-            return self._fit_with(x, z, others)
-        warnings.warn(
-            "the background was not used: rows of x held out are less likely under it. Give texts nearer in kind",
-            stacklevel=3,
-        )
-        return self._fit_with(x, z, None)
+        return self._fit_with(x, z, others) if others.describe(x, z.of_rows, z.groups) else None
 
     def _fit_with(self, x: Tensor, z: Labels, others: OtherTexts | None) -> ErasureMap:
         classes = z.of_rows

@@ -75,10 +75,11 @@ class Scaled(Eraser):
     def reads_background(self) -> bool:
         return _has_budget(self.eraser) and self.eraser.reads_background()
 
-    def _fit_beside(self, x: Tensor, z: Labels, background: Tensor) -> ErasureMap:
+    def _fit_beside(self, x: Tensor, z: Labels, background: Tensor) -> ErasureMap | None:
         own: Any = self.eraser
         own._check(z)
-        return replace(own, budget=self.budget)._fit_beside(x, z, background)
+        beside: ErasureMap | None = replace(own, budget=self.budget)._fit_beside(x, z, background)
+        return beside
 
     def _scaled(self, x: Tensor, z: Labels, y: Labels | None) -> ErasureMap:
         if _has_budget(self.eraser):

@@ -71,8 +71,10 @@ class ConceptData:
         others = None
         if background is not None:
             others = check_background(background, tensor).to(tensor.device)
-            known = {row.numpy().tobytes() for row in tensor.double().cpu()}
-            shared = sum(row.numpy().tobytes() in known for row in others.double().cpu())
+            # In the coarser of the two dtypes: the same rows may have been saved in both.
+            dtype = max(tensor.dtype, others.dtype, key=lambda dtype: torch.finfo(dtype).eps)
+            known = set(_bytes_of_rows(tensor.to(dtype)))
+            shared = sum(row in known for row in _bytes_of_rows(others.to(dtype)))
             if shared:
                 raise ExciseError(
                     f"{shared} rows of the background are rows of x, which probes are tested on; take them out"
@@ -83,6 +85,10 @@ class ConceptData:
 
     def __len__(self) -> int:
         return len(self.z)
+
+
+def _bytes_of_rows(rows: Tensor) -> list[bytes]:
+    return [row.tobytes() for row in (rows.double().cpu() + 0.0).numpy()]  # -0.0 becomes 0.0.
 
 
 def _numbered(labels: Sequence[Hashable], what: str) -> tuple[list[int], tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -82,9 +83,9 @@ class Method(ABC):
         can = _names(type(self), lambda m: m.accepts == "any" or (m.accepts, kind) == ("classes", "classes"))
         raise ExciseError(f"{self.name} needs {_NEEDS[self.accepts]} and z is {given}; these can: {can}")
 
-    def _signed(self, erasure: Fitted, n: int, d: int) -> Fitted:
+    def _signed(self, erasure: Fitted, n: int, d: int, **more: int) -> Fitted:
         """The map with its provenance."""
-        erasure.provenance = {"eraser": self.name, "settings": self.settings(), "n": n, "d": d}
+        erasure.provenance = {"eraser": self.name, "settings": self.settings(), "n": n, "d": d, **more}
         return erasure
 
 
@@ -134,7 +135,8 @@ class Eraser(Method):
                 by methods that learn from rows held out (`BudgetedTransport`): a row whose twin was seen is not new.
             background: activations [m, d] of other texts at the same site, without labels; for methods whose
                 `reads_background()` is true. Thousands help, the nearer to x in kind the better; none may be a
-                row that the map is tested on.
+                row that the map is tested on. A method may leave out one that would do harm, with a warning; the map's
+                `provenance` says how many rows it learned from.
 
         Raises:
             ExciseError: bad input (see `excise.types.inputs`), or a z, y or groups that the method cannot use.
@@ -145,7 +147,14 @@ class Eraser(Method):
         if background is not None:
             self._check_beside(y)
             others = check_background(background, x).double().to(x.device)
-            return self._signed(self._fit_beside(x.double(), labels, others), *x.shape)
+            beside = self._fit_beside(x.double(), labels, others)
+            if beside is not None:
+                return self._signed(beside, *x.shape, background=len(others))
+            warnings.warn(
+                "the background was not used: rows of x held out are less likely under it. Give texts nearer in kind",
+                stacklevel=2,
+            )
+            return self._signed(self._fit_checked(x, labels), *x.shape, background=0)
         if y is None:
             return self._signed(self._fit_checked(x, labels), *x.shape)
         if not self.keeps_task():
@@ -176,8 +185,8 @@ class Eraser(Method):
         """As `_fit`, and keeps what x says of y."""
         raise NotImplementedError
 
-    def _fit_beside(self, x: Tensor, z: Labels, background: Tensor) -> ErasureMap:
-        """As `_fit`, and learns from other rows [m, d] without labels."""
+    def _fit_beside(self, x: Tensor, z: Labels, background: Tensor) -> ErasureMap | None:
+        """As `_fit`, and learns from other rows [m, d] without labels; None if these would do harm."""
         raise NotImplementedError
 
 
